@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The mirror of v6's mm/kpkeys_hardened_pgtables.c behind the ops table: PBA
+ * where the linear map has blocks, noblock where it is PTE-mapped. The
+ * kernel's names belong to the dispatcher (lab/dispatch.c), so those of the
+ * mirror get a prefix while it is compiled.
+ */
+
+#include "allocators.h"
+
+#define kpkeys_pgtable_alloc v6_pgtable_alloc
+#define kpkeys_pgtable_free v6_pgtable_free
+#define kpkeys_prepare_direct_map_split v6_prepare_direct_map_split
+#define kpkeys_ready_for_direct_map_split v6_ready_for_direct_map_split
+#define kpkeys_hardened_pgtables_init v6_hardened_pgtables_init
+#define kpkeys_hardened_pgtables_init_late v6_hardened_pgtables_init_late
+#define kpkeys_physmem_pgtable_alloc v6_physmem_pgtable_alloc
+
+KPB_LOCAL struct page *kpkeys_pgtable_alloc(gfp_t gfp);
+KPB_LOCAL void kpkeys_pgtable_free(struct page *page);
+KPB_LOCAL int kpkeys_prepare_direct_map_split(void);
+KPB_LOCAL bool kpkeys_ready_for_direct_map_split(void);
+KPB_LOCAL void kpkeys_hardened_pgtables_init(void);
+KPB_LOCAL void kpkeys_hardened_pgtables_init_late(void);
+KPB_LOCAL phys_addr_t kpkeys_physmem_pgtable_alloc(void);
+
+#include "../mm/kpkeys_hardened_pgtables.c"
+
+#undef kpkeys_pgtable_alloc
+#undef kpkeys_pgtable_free
+#undef kpkeys_prepare_direct_map_split
+#undef kpkeys_ready_for_direct_map_split
+#undef kpkeys_hardened_pgtables_init
+#undef kpkeys_hardened_pgtables_init_late
+#undef kpkeys_physmem_pgtable_alloc
+
+static unsigned long v6_nr_cached(void)
+{
+	return get_pba()->nr_cached;
+}
+
+static int v6_for_each_cached(kpb_cached_fn fn, void *data)
+{
+	struct page *page;
+
+	if (!pba_enabled())
+		return 0;
+	list_for_each_entry(page, &get_pba()->cached_list, lru) {
+		int ret = fn(page, data);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* block_nr_free is right for the block that starts at @head. */
+static bool v6_block_is_counted(struct page *head)
+{
+	struct page *page;
+	u32 nr_free = 0;
+
+	list_for_each_entry(page, &get_pba()->cached_list, lru)
+		if (block_head_page(page) == head)
+			nr_free++;
+	return nr_free == pba_page_data(head)->block_nr_free;
+}
+
+static const char *v6_check(void)
+{
+	struct page *page, *last_head = NULL;
+	unsigned long nr = 0;
+
+	if (!pba_enabled())
+		return NULL;
+	list_for_each_entry(page, &get_pba()->cached_list, lru) {
+		struct page *head = block_head_page(page);
+
+		nr++;
+		if (!pba_page_data(page)->in_block || head == last_head)
+			continue;
+		last_head = head;
+		if (!v6_block_is_counted(head))
+			return "block_nr_free is not the number of cached pages";
+	}
+	if (nr != get_pba()->nr_cached)
+		return "nr_cached is not the length of the list";
+	return NULL;
+}
+
+static const struct kpb_allocator_ops kpb_v6_ops = {
+	.alloc = v6_pgtable_alloc,
+	.free = v6_pgtable_free,
+	.prepare_direct_map_split = v6_prepare_direct_map_split,
+	.ready_for_direct_map_split = v6_ready_for_direct_map_split,
+	.init = v6_hardened_pgtables_init,
+	.init_late = v6_hardened_pgtables_init_late,
+	.register_shrinker = pba_shrinker_init,
+	.physmem_alloc = v6_physmem_pgtable_alloc,
+	.nr_cached = v6_nr_cached,
+	.for_each_cached = v6_for_each_cached,
+	.check = v6_check,
+};

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mirrors arch/arm64/mm/mmu.c (6.18, with the changes of "pkeys-based page
+ * table hardening" v6): how the linear map is built, and how it is split.
+ */
+
+/**
+ * DOC: theory of operation
+ *
+ * The linear map is made of the largest leaves that alignment and size allow:
+ * PUD blocks (4K pages only), PMD blocks in contiguous groups (contPMD), PMD
+ * blocks, PTEs in contiguous groups (contPTE), PTEs. Where something about a
+ * part of a leaf must change, the leaf is replaced by a table of the next
+ * smaller ones, or the contiguous hint is cleared on its group. Both ends of
+ * a range are treated; what is inside stays as it is. Nothing is ever joined
+ * again.
+ *
+ * A new table is itself a page table page, so it comes from the allocator
+ * that asked for the split: before pgtable_split_lock is taken, that
+ * allocator makes sure that it has pages for it.
+ *
+ * kpb: linear addresses are host addresses, see linux/mm.h. With a PTE map
+ * the PTE tables have their pages from the start, but are written when they
+ * are first walked: a large machine costs what it touches.
+ */
+
+#include <asm/pgtable.h>
+#include <linux/kpkeys.h>
+#include <linux/mutex.h>
+#include <linux/set_memory.h>
+
+#define INVALID_PHYS_ADDR (~(phys_addr_t)0)
+
+#define NO_BLOCK_MAPPINGS BIT(0)
+#define NO_CONT_MAPPINGS BIT(1)
+
+/* kpb: leaves by size, kept in step so that they need no walk */
+static inline void kpb_count_leaves(enum kpb_leaf leaf, long nr)
+{
+	kpb_this->nr_leaves[leaf] += (u64)nr;
+}
+
+static inline void __set_desc(u64 *descp, u64 desc)
+{
+	WRITE_ONCE(*descp, desc);
+}
+
+/* kpb: debug_pagealloc, KFENCE and rodata=full are one choice of the user */
+static inline bool force_pte_mapping(void)
+{
+	return kpb_this->config.linear_map == KPB_MAP_PTE;
+}
+
+/* Does this box need BBML2, because the linear map has larger leaves? */
+static inline bool linear_map_requires_bbml2(void)
+{
+	return !force_pte_mapping();
+}
+
+/* Building the map */
+
+static phys_addr_t early_pgtable_alloc(void)
+{
+	phys_addr_t phys = kpkeys_physmem_pgtable_alloc();
+
+	kpb_this->nr_early_ptps += phys != 0;
+	return phys;
+}
+
+static inline u64 kpb_table_desc(phys_addr_t phys)
+{
+	return phys | PTE_TYPE_TABLE;
+}
+
+static void init_pte(pte_t *ptep, unsigned long addr, unsigned long end,
+		     phys_addr_t phys, u64 attrs)
+{
+	for (; addr < end; addr += PAGE_SIZE, phys += PAGE_SIZE, ptep++)
+		__set_desc(&ptep->pte, phys | attrs | PTE_TYPE_PAGE);
+}
+
+void kpb_populate_deferred(pmd_t *pmdp, unsigned long addr)
+{
+	phys_addr_t table = kpb_desc_phys(pmd_val(*pmdp));
+
+	addr &= PMD_MASK;
+	init_pte(__va(table), addr, addr + PMD_SIZE, __pa((void *)addr),
+		 PAGE_KERNEL_ATTRS);
+	__set_desc(&pmdp->pmd, kpb_table_desc(table));
+}
+
+static int alloc_init_cont_pte(pmd_t *pmdp, unsigned long addr,
+			       unsigned long end, phys_addr_t phys, int flags)
+{
+	unsigned long next;
+	phys_addr_t table;
+
+	table = early_pgtable_alloc();
+	if (!table)
+		return -ENOMEM;
+
+	/* kpb: a whole table of PTEs without hints can wait */
+	if ((flags & NO_CONT_MAPPINGS) && end - addr == PMD_SIZE) {
+		__set_desc(&pmdp->pmd, table | KPB_PMD_DEFERRED);
+		kpb_count_leaves(KPB_LEAF_PTE, PTRS_PER_PTE);
+		return 0;
+	}
+
+	__set_desc(&pmdp->pmd, kpb_table_desc(table));
+	do {
+		enum kpb_leaf leaf = KPB_LEAF_PTE;
+		u64 attrs = PAGE_KERNEL_ATTRS;
+
+		next = pte_cont_addr_end(addr, end);
+		if (((addr | next | phys) & ~CONT_PTE_MASK) == 0 &&
+		    !(flags & NO_CONT_MAPPINGS)) {
+			attrs |= PTE_CONT;
+			leaf = KPB_LEAF_CONT_PTE;
+		}
+		init_pte(pte_offset_kernel(pmdp, addr), addr, next, phys,
+			 attrs);
+		kpb_count_leaves(leaf, (long)((next - addr) >> PAGE_SHIFT));
+		phys += next - addr;
+	} while (addr = next, addr != end);
+	return 0;
+}
+
+static int init_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end,
+		    phys_addr_t phys, u64 attrs, int flags)
+{
+	unsigned long next;
+
+	do {
+		next = pmd_addr_end(addr, end);
+		if (((addr | next | phys) & ~PMD_MASK) == 0 &&
+		    !(flags & NO_BLOCK_MAPPINGS)) {
+			__set_desc(&pmdp->pmd, phys | attrs | PTE_TYPE_BLOCK);
+			kpb_count_leaves(attrs & PTE_CONT ? KPB_LEAF_CONT_PMD :
+							    KPB_LEAF_PMD, 1);
+		} else {
+			int ret = alloc_init_cont_pte(pmdp, addr, next, phys,
+						      flags);
+
+			if (ret)
+				return ret;
+		}
+		phys += next - addr;
+	} while (pmdp++, addr = next, addr != end);
+	return 0;
+}
+
+static int alloc_init_cont_pmd(pud_t *pudp, unsigned long addr,
+			       unsigned long end, phys_addr_t phys, int flags)
+{
+	unsigned long next;
+
+	/* a folded PUD entry can have its table from an earlier region */
+	if (!pud_present(pudp_get(pudp))) {
+		phys_addr_t table = early_pgtable_alloc();
+
+		if (!table)
+			return -ENOMEM;
+		__set_desc(&pudp->pud, kpb_table_desc(table));
+	}
+
+	do {
+		u64 attrs = PAGE_KERNEL_ATTRS;
+		int ret;
+
+		next = pmd_cont_addr_end(addr, end);
+		if (((addr | next | phys) & ~CONT_PMD_MASK) == 0 &&
+		    !(flags & NO_CONT_MAPPINGS))
+			attrs |= PTE_CONT;
+		ret = init_pmd(pmd_offset(pudp, addr), addr, next, phys, attrs,
+			       flags);
+		if (ret)
+			return ret;
+		phys += next - addr;
+	} while (addr = next, addr != end);
+	return 0;
+}
+
+static int alloc_init_pud(pgd_t *pgdp, unsigned long addr, unsigned long end,
+			  phys_addr_t phys, int flags)
+{
+	unsigned long next;
+	pud_t *pudp;
+
+#if CONFIG_PGTABLE_LEVELS > 3
+	if (!pgd_present(pgdp_get(pgdp))) {
+		phys_addr_t table = early_pgtable_alloc();
+
+		if (!table)
+			return -ENOMEM;
+		__set_desc(&pgdp->pgd, kpb_table_desc(table));
+	}
+#endif
+	pudp = pud_offset(pgdp, addr);
+	do {
+		int ret;
+
+		next = pud_addr_end(addr, end);
+#if CONFIG_PGTABLE_LEVELS > 3
+		if (((addr | next | phys) & ~PUD_MASK) == 0 &&
+		    !(flags & NO_BLOCK_MAPPINGS)) {
+			__set_desc(&pudp->pud,
+				   phys | PAGE_KERNEL_ATTRS | PTE_TYPE_BLOCK);
+			kpb_count_leaves(KPB_LEAF_PUD, 1);
+			phys += next - addr;
+			continue;
+		}
+#endif
+		ret = alloc_init_cont_pmd(pudp, addr, next, phys, flags);
+		if (ret)
+			return ret;
+		phys += next - addr;
+	} while (pudp++, addr = next, addr != end);
+	return 0;
+}
+
+static int __create_pgd_mapping(phys_addr_t phys, unsigned long virt,
+				phys_addr_t size, int flags)
+{
+	unsigned long addr = virt, end = virt + size, next;
+	pgd_t *pgdp = pgd_offset_k(addr);
+
+	do {
+		int ret;
+
+		/* kpb: PGD entries are counted from the start of the map */
+		next = min(end, kpb_this->linear_start +
+				ALIGN(kpb_linear_index(addr) + 1, PGDIR_SIZE));
+		ret = alloc_init_pud(pgdp, addr, next, phys, flags);
+		if (ret)
+			return ret;
+		phys += next - addr;
+	} while (pgdp++, addr = next, addr != end);
+	return 0;
+}
+
+/**
+ * map_mem() - build the linear map of all RAM
+ *
+ * kpb: one region; the alias of the kernel image and the KFENCE pool are not
+ * part of it.
+ */
+void map_mem(void)
+{
+	struct zone *zone = &kpb_this->zone;
+	phys_addr_t start = (phys_addr_t)zone->zone_start_pfn << PAGE_SHIFT;
+	phys_addr_t end = (phys_addr_t)zone->zone_end_pfn << PAGE_SHIFT;
+	int flags = 0;
+
+	if (force_pte_mapping())
+		flags = NO_BLOCK_MAPPINGS | NO_CONT_MAPPINGS;
+	if (__create_pgd_mapping(start, (unsigned long)__va(start), end - start,
+				 flags))
+		kpb_stop(__FILE__, __LINE__,
+			 "no memory for the linear map's own tables");
+}
+
+/* Splitting the map */
+
+static phys_addr_t pgd_pgtable_alloc_init_mm_gfp(gfp_t gfp)
+{
+	/* every entry is about to be written */
+	struct page *page = kpkeys_pgtable_alloc(gfp & ~__GFP_ZERO);
+
+	if (!page)
+		return INVALID_PHYS_ADDR;
+	kpb_this->nr_split_ptps++;
+	kpb_map_counters()->split_ptps++;
+	kpb_note_reserve();
+	return page_to_phys(page);
+}
+
+static void split_contpte(pte_t *ptep)
+{
+	int i;
+
+	ptep = (pte_t *)ALIGN_DOWN((uintptr_t)ptep, sizeof(*ptep) * CONT_PTES);
+	for (i = 0; i < CONT_PTES; i++, ptep++)
+		__set_desc(&ptep->pte, pte_val(ptep_get(ptep)) & ~PTE_CONT);
+
+	kpb_count_leaves(KPB_LEAF_CONT_PTE, -CONT_PTES);
+	kpb_count_leaves(KPB_LEAF_PTE, CONT_PTES);
+	kpb_map_counters()->split_contpte++;
+	kpb_map_counters()->descriptor_writes += CONT_PTES;
+	kpb_this->op_events |= KPB_EV_SPLIT;
+}
+
+static int split_pmd(pmd_t *pmdp, pmd_t pmd, gfp_t gfp, bool to_cont)
+{
+	u64 attrs = pmd_val(pmd) & PTE_ATTR_MASK & ~PTE_CONT;
+	phys_addr_t phys = kpb_desc_phys(pmd_val(pmd));
+	phys_addr_t pte_phys;
+	pte_t *ptep;
+	int i;
+
+	pte_phys = pgd_pgtable_alloc_init_mm_gfp(gfp);
+	if (pte_phys == INVALID_PHYS_ADDR)
+		return -ENOMEM;
+
+	if (to_cont)
+		attrs |= PTE_CONT;
+	ptep = __va(pte_phys);
+	for (i = 0; i < PTRS_PER_PTE; i++, ptep++, phys += PAGE_SIZE)
+		__set_desc(&ptep->pte, phys | attrs | PTE_TYPE_PAGE);
+
+	/* the table must be visible before the entry that leads to it */
+	__set_desc(&pmdp->pmd, kpb_table_desc(pte_phys));
+
+	kpb_count_leaves(KPB_LEAF_PMD, -1);
+	kpb_count_leaves(to_cont ? KPB_LEAF_CONT_PTE : KPB_LEAF_PTE,
+			 PTRS_PER_PTE);
+	kpb_map_counters()->split_pmd++;
+	kpb_map_counters()->descriptor_writes += PTRS_PER_PTE + 1;
+	kpb_this->op_events |= KPB_EV_SPLIT;
+	return 0;
+}
+
+static void split_contpmd(pmd_t *pmdp)
+{
+	int i;
+
+	pmdp = (pmd_t *)ALIGN_DOWN((uintptr_t)pmdp, sizeof(*pmdp) * CONT_PMDS);
+	for (i = 0; i < CONT_PMDS; i++, pmdp++)
+		__set_desc(&pmdp->pmd, pmd_val(*pmdp) & ~PTE_CONT);
+
+	kpb_count_leaves(KPB_LEAF_CONT_PMD, -CONT_PMDS);
+	kpb_count_leaves(KPB_LEAF_PMD, CONT_PMDS);
+	kpb_map_counters()->split_contpmd++;
+	kpb_map_counters()->descriptor_writes += CONT_PMDS;
+	kpb_this->op_events |= KPB_EV_SPLIT;
+}
+
+#if CONFIG_PGTABLE_LEVELS > 3
+static int split_pud(pud_t *pudp, pud_t pud, gfp_t gfp, bool to_cont)
+{
+	u64 attrs = pud_val(pud) & PTE_ATTR_MASK;
+	phys_addr_t phys = kpb_desc_phys(pud_val(pud));
+	phys_addr_t pmd_phys;
+	pmd_t *pmdp;
+	int i;
+
+	pmd_phys = pgd_pgtable_alloc_init_mm_gfp(gfp);
+	if (pmd_phys == INVALID_PHYS_ADDR)
+		return -ENOMEM;
+
+	if (to_cont)
+		attrs |= PTE_CONT;
+	pmdp = __va(pmd_phys);
+	for (i = 0; i < PTRS_PER_PMD; i++, pmdp++, phys += PMD_SIZE)
+		__set_desc(&pmdp->pmd, phys | attrs | PTE_TYPE_BLOCK);
+
+	/* the table must be visible before the entry that leads to it */
+	__set_desc(&pudp->pud, kpb_table_desc(pmd_phys));
+
+	kpb_count_leaves(KPB_LEAF_PUD, -1);
+	kpb_count_leaves(to_cont ? KPB_LEAF_CONT_PMD : KPB_LEAF_PMD,
+			 PTRS_PER_PMD);
+	kpb_map_counters()->split_pud++;
+	kpb_map_counters()->descriptor_writes += PTRS_PER_PMD + 1;
+	kpb_this->op_events |= KPB_EV_SPLIT;
+	return 0;
+}
+#else
+static int split_pud(pud_t *pudp, pud_t pud, gfp_t gfp, bool to_cont)
+{
+	(void)pudp;
+	(void)pud;
+	(void)gfp;
+	(void)to_cont;
+	return -EINVAL;
+}
+#endif
+
+/* Make addr the boundary of a leaf, by as few splits as that takes. */
+static int split_kernel_leaf_mapping_locked(unsigned long addr)
+{
+	gfp_t gfp = GFP_PGTABLE_KERNEL | __GFP_PGTABLE_SPLIT;
+	pgd_t *pgdp;
+	pud_t *pudp, pud;
+	pmd_t *pmdp, pmd;
+	pte_t *ptep, pte;
+	int ret;
+
+	if (ALIGN_DOWN(kpb_linear_index(addr), PGDIR_SIZE) ==
+	    kpb_linear_index(addr))
+		return 0;
+	pgdp = pgd_offset_k(addr);
+	if (!pgd_present(pgdp_get(pgdp)))
+		return 0;
+
+	if (ALIGN_DOWN(kpb_linear_index(addr), PUD_SIZE) ==
+	    kpb_linear_index(addr))
+		return 0;
+	pudp = pud_offset(pgdp, addr);
+	pud = pudp_get(pudp);
+	if (!pud_present(pud))
+		return 0;
+	if (pud_leaf(pud)) {
+		ret = split_pud(pudp, pud, gfp, true);
+		if (ret)
+			return ret;
+	}
+
+	if (ALIGN_DOWN(addr, CONT_PMD_SIZE) == addr)
+		return 0;
+	pmdp = pmd_offset(pudp, addr);
+	pmd = pmdp_get(pmdp, addr);
+	if (!pmd_present(pmd))
+		return 0;
+	if (pmd_leaf(pmd)) {
+		if (pmd_cont(pmd))
+			split_contpmd(pmdp);
+		if (ALIGN_DOWN(addr, PMD_SIZE) == addr)
+			return 0;
+		pmd = pmdp_get(pmdp, addr);
+		ret = split_pmd(pmdp, pmd, gfp, true);
+		if (ret)
+			return ret;
+	}
+
+	if (ALIGN_DOWN(addr, CONT_PTE_SIZE) == addr)
+		return 0;
+	ptep = pte_offset_kernel(pmdp, addr);
+	pte = ptep_get(ptep);
+	if (!pte_present(pte))
+		return 0;
+	if (pte_cont(pte))
+		split_contpte(ptep);
+	return 0;
+}
+
+/* kpb: before late initialisation it is not known what all CPUs tolerate */
+static bool split_leaf_mapping_possible(void)
+{
+	return kpb_this->late_init_done;
+}
+
+/**
+ * split_kernel_leaf_mapping() - make start and end boundaries of leaves
+ * @start: linear address
+ * @end: linear address
+ *
+ * Return: 0 or -errno; -EBUSY while splitting is not allowed yet.
+ * Context: may sleep; takes pgtable_split_lock.
+ */
+int split_kernel_leaf_mapping(unsigned long start, unsigned long end)
+{
+	int ret;
+
+	if (!linear_map_requires_bbml2())
+		return 0;
+	if (WARN_ON(!split_leaf_mapping_possible()))
+		return -EBUSY;
+	if (start != (start & PAGE_MASK) || end != (end & PAGE_MASK))
+		return -EINVAL;
+
+retry:
+	ret = kpkeys_prepare_direct_map_split();
+	if (ret)
+		return ret;
+
+	mutex_lock(&kpb_this->pgtable_split_lock);
+	if (!kpkeys_ready_for_direct_map_split()) {
+		mutex_unlock(&kpb_this->pgtable_split_lock);
+		goto retry;
+	}
+
+	/*
+	 * A single page: once its less aligned end is a boundary, the leaf
+	 * below is a page or a group that was cut there, and so is the other.
+	 */
+	if (end - start == PAGE_SIZE) {
+		start = __ffs(start) < __ffs(end) ? start : end;
+		ret = split_kernel_leaf_mapping_locked(start);
+	} else {
+		ret = split_kernel_leaf_mapping_locked(start);
+		if (!ret)
+			ret = split_kernel_leaf_mapping_locked(end);
+	}
+
+	mutex_unlock(&kpb_this->pgtable_split_lock);
+	return ret;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Namesake of linux/memblock.h. */
+#ifndef _LINUX_MEMBLOCK_H
+#define _LINUX_MEMBLOCK_H
+
+#include <linux/kernel.h>
+
+/* DUPLICATED: memblock's static array of regions [M] */
+#define INIT_MEMBLOCK_MEMORY_REGIONS 128
+#define MEMBLOCK_ALLOC_NOLEAKTRACE 1
+
+KPB_LOCAL phys_addr_t memblock_phys_alloc_range(phys_addr_t size,
+						phys_addr_t align,
+						phys_addr_t start,
+						phys_addr_t end);
+KPB_LOCAL void memblock_free_late(phys_addr_t base, phys_addr_t size);
+KPB_LOCAL void memblock_free_all(void);
+
+#endif

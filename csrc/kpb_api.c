@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The border: finds the page size, lets one thread at a time into a machine,
+ * and catches the machine that stops.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lab/border.h"
+
+/* the machine that this thread is in; see lab/machine.h */
+extern _Thread_local struct kpb_machine *kpb_this
+	__attribute__((tls_model("initial-exec")));
+_Thread_local struct kpb_machine *kpb_this;
+
+static const struct kpb_granule *const kpb_granules[] = {
+	&kpb_granule_4k,
+	&kpb_granule_16k,
+	&kpb_granule_64k,
+};
+
+/* In the order of kpb_allocator_ops[] (lab/machine.c). */
+const struct kpb_allocator_info kpb_allocators[] = {
+	{ "pba", "v6's pkeys block allocator, on a block-mapped linear map",
+	  KPB_MAP_BLOCK },
+	{ "noblock", "one page at a time, on a PTE-mapped linear map (v5, v7, v8)",
+	  KPB_MAP_PTE },
+	{ "null", "does nothing: what the replay itself costs", KPB_MAP_PTE },
+};
+const uint32_t kpb_nr_allocators =
+	sizeof(kpb_allocators) / sizeof(kpb_allocators[0]);
+
+static const struct kpb_granule *kpb_find_granule(uint32_t page_shift)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(kpb_granules) / sizeof(kpb_granules[0]); i++)
+		if (kpb_granules[i]->page_shift == page_shift)
+			return kpb_granules[i];
+	return NULL;
+}
+
+static struct kpb_border *kpb_border(struct kpb_machine *m)
+{
+	return (struct kpb_border *)m;
+}
+
+static int kpb_enter(struct kpb_machine *m)
+{
+	if (atomic_exchange(&kpb_border(m)->busy, true))
+		return -EBUSY;
+	kpb_this = m;
+	return 0;
+}
+
+static void kpb_leave(struct kpb_machine *m)
+{
+	kpb_this = NULL;
+	atomic_store(&kpb_border(m)->busy, false);
+}
+
+/* Enter to change something: not possible once a machine has stopped. */
+static int kpb_enter_running(struct kpb_machine *m)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	if (kpb_border(m)->stopped) {
+		kpb_leave(m);
+		return -EDEADLK;
+	}
+	return 0;
+}
+
+int kpb_geometry(uint32_t page_shift, struct kpb_geometry *out)
+{
+	const struct kpb_granule *granule = kpb_find_granule(page_shift);
+
+	if (!granule)
+		return -EINVAL;
+	granule->geometry(out);
+	return 0;
+}
+
+const char *kpb_allocator_name(uint32_t allocator)
+{
+	return allocator < kpb_nr_allocators ? kpb_allocators[allocator].name :
+					       NULL;
+}
+
+const char *kpb_allocator_help(uint32_t allocator)
+{
+	return allocator < kpb_nr_allocators ? kpb_allocators[allocator].help :
+					       NULL;
+}
+
+int kpb_allocator_linear_map(uint32_t allocator)
+{
+	return allocator < kpb_nr_allocators ?
+		       (int)kpb_allocators[allocator].linear_map : -EINVAL;
+}
+
+/**
+ * kpb_machine_create() - a box whose buddy allocator works, nothing more
+ * @config: what it is like
+ * @out: the machine, to be given to kpb_machine_destroy()
+ * @msg: KPB_MSG_BYTES for what is wrong with @config
+ *
+ * Return: 0; -EINVAL with @msg filled; -ENOMEM.
+ */
+int kpb_machine_create(const struct kpb_config *config,
+		       struct kpb_machine **out, char *msg)
+{
+	const struct kpb_granule *granule = kpb_find_granule(config->page_shift);
+	int ret;
+
+	msg[0] = '\0';
+	if (!granule) {
+		snprintf(msg, KPB_MSG_BYTES, "page_shift %u: give 12, 14 or 16",
+			 config->page_shift);
+		return -EINVAL;
+	}
+	if (config->allocator >= kpb_nr_allocators) {
+		snprintf(msg, KPB_MSG_BYTES, "allocator %u: there are %u",
+			 config->allocator, kpb_nr_allocators);
+		return -EINVAL;
+	}
+	ret = granule->create(config, out, msg);
+	kpb_this = NULL;
+	if (ret)
+		return ret;
+	kpb_border(*out)->granule = granule;
+	return 0;
+}
+
+void kpb_machine_destroy(struct kpb_machine *m)
+{
+	if (m)
+		kpb_border(m)->granule->destroy(m);
+}
+
+int kpb_machine_init(struct kpb_machine *m)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	if (setjmp(kpb_border(m)->escape))
+		ret = -EDEADLK;
+	else
+		ret = kpb_border(m)->granule->init();
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_init_late(struct kpb_machine *m)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	if (setjmp(kpb_border(m)->escape))
+		ret = -EDEADLK;
+	else
+		ret = kpb_border(m)->granule->init_late();
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->set_slots(nr_slots);
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops,
+	       uint64_t nr_ops, uint64_t repeat,
+	       const struct kpb_timing *timing, struct kpb_path_times *times,
+	       uint64_t *failed_op)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	if (setjmp(kpb_border(m)->escape))
+		ret = -EDEADLK;
+	else
+		ret = kpb_border(m)->granule->replay(ops, nr_ops, repeat,
+						     timing, times);
+	*failed_op = kpb_border(m)->failed_op;
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	kpb_border(m)->granule->counters(out);
+	kpb_leave(m);
+	return 0;
+}
+
+int kpb_machine_map_counters(struct kpb_machine *m, struct kpb_map_counters *out)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	kpb_border(m)->granule->map_counters(out);
+	kpb_leave(m);
+	return 0;
+}
+
+int kpb_machine_state(struct kpb_machine *m, struct kpb_state *out)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	kpb_border(m)->granule->state(out);
+	kpb_leave(m);
+	return 0;
+}
+
+int kpb_machine_warnings(struct kpb_machine *m, struct kpb_warning *out,
+			 uint32_t nr)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	ret = (int)kpb_border(m)->granule->warnings(out, nr);
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_stopped(struct kpb_machine *m, char *msg)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	memcpy(msg, kpb_border(m)->msg, KPB_MSG_BYTES);
+	ret = kpb_border(m)->stopped;
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_check(struct kpb_machine *m, char *msg)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	msg[0] = '\0';
+	ret = kpb_border(m)->granule->check(msg);
+	kpb_leave(m);
+	return ret;
+}
+
+int64_t kpb_machine_slot_pfns(struct kpb_machine *m, uint64_t *out, uint64_t nr)
+{
+	int64_t ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->slot_pfns(out, nr);
+	kpb_leave(m);
+	return ret;
+}
+
+int64_t kpb_machine_cached_pfns(struct kpb_machine *m, uint64_t *out,
+				uint64_t nr)
+{
+	int64_t ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->cached_pfns(out, nr);
+	kpb_leave(m);
+	return ret;
+}
+
+int64_t kpb_machine_free_pfns(struct kpb_machine *m, uint32_t order,
+			      uint32_t migratetype, uint64_t *out, uint64_t nr)
+{
+	int64_t ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->free_pfns(order, migratetype, out, nr);
+	kpb_leave(m);
+	return ret;
+}
+
+int64_t kpb_machine_pageblock_types(struct kpb_machine *m, uint8_t *out,
+				    uint64_t nr)
+{
+	int64_t ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->pageblock_types(out, nr);
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
+		      uint64_t nr)
+{
+	int ret = kpb_enter(m);
+
+	if (ret)
+		return ret;
+	kpb_border(m)->granule->pkeys(pfns, out, nr);
+	kpb_leave(m);
+	return 0;
+}
+
+const char *kpb_compiler(void)
+{
+#if defined(__clang__)
+	return "clang " __clang_version__;
+#else
+	return "gcc " __VERSION__;
+#endif
+}

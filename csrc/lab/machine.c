@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* One simulated box: made, booted, looked at, taken down. */
+
+#include <asm/pgtable.h>
+#include <linux/kpkeys.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+
+#include "../allocators/allocators.h"
+#include "../mm/internal.h"
+#include "machine.h"
+
+#define KPB_MIN_RAM_BYTES (64ULL << 20)
+#define KPB_MAX_RAM_BYTES (1ULL << 40)
+#define KPB_PHYS_BASE_ALIGN (1ULL << 30)
+#define KPB_MAX_PHYS_BASE (1ULL << 46)
+/* the largest leaf is 16 GB: linear and host alignment must agree up to it */
+#define KPB_LINEAR_ALIGN (1ULL << 34)
+
+/* In the order of kpb_allocators[] (kpb_api.c). */
+static const struct kpb_allocator_ops *const kpb_allocator_ops[] = {
+	&kpb_v6_ops,	/* pba */
+	&kpb_v6_ops,	/* noblock: what v6 does on a PTE map */
+	&kpb_null_ops,	/* null */
+};
+
+static void kpb_geometry_fill(struct kpb_geometry *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->page_shift = PAGE_SHIFT;
+	out->max_page_order = MAX_PAGE_ORDER;
+	out->block_order = pageblock_order;
+	out->ptrs_per_table = PTRS_PER_PTE;
+	out->cont_pte_order = CONT_PTE_SHIFT - PAGE_SHIFT;
+	out->pmd_order = PMD_ORDER;
+	out->cont_pmd_order = CONT_PMD_SHIFT - PAGE_SHIFT;
+	out->pud_order = CONFIG_PGTABLE_LEVELS > 3 ? PUD_SHIFT - PAGE_SHIFT : 0;
+	out->nr_refill_orders = ARRAY_SIZE(default_refill_orders);
+	memcpy(out->refill_orders, default_refill_orders,
+	       sizeof(default_refill_orders));
+}
+
+static int kpb_check_refill_orders(const struct kpb_config *config, char *msg)
+{
+	const u8 *orders = config->refill_orders;
+	u32 nr = config->nr_refill_orders, i;
+
+	if (!nr || nr > KPB_MAX_REFILL_ORDERS) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "refill_orders has %u entries; give 1 to %d", nr,
+			 KPB_MAX_REFILL_ORDERS);
+		return -EINVAL;
+	}
+	for (i = 0; i < nr; i++) {
+		if (orders[i] <= MAX_PAGE_ORDER)
+			continue;
+		snprintf(msg, KPB_MSG_BYTES,
+			 "refill order %u: the buddy allocator's largest order is %d with %luK pages",
+			 orders[i], MAX_PAGE_ORDER, PAGE_SIZE >> 10);
+		return -EINVAL;
+	}
+	if (config->allow_any_orders)
+		return 0;
+	for (i = 1; i < nr; i++) {
+		if (orders[i] < orders[i - 1])
+			continue;
+		snprintf(msg, KPB_MSG_BYTES,
+			 "refill order %u after %u: the list must be strictly decreasing, it is tried from the left",
+			 orders[i], orders[i - 1]);
+		return -EINVAL;
+	}
+	if (orders[nr - 1] != 2) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "refill_orders ends in %u: the last must be 2, since a refill must yield more than the two pages that its own split may use up",
+			 orders[nr - 1]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int kpb_check_config(const struct kpb_config *config, char *msg)
+{
+	if (config->ram_bytes < KPB_MIN_RAM_BYTES ||
+	    config->ram_bytes > KPB_MAX_RAM_BYTES) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "ram of %llu bytes: give 64M to 1T",
+			 (unsigned long long)config->ram_bytes);
+		return -EINVAL;
+	}
+	if (!IS_ALIGNED(config->ram_bytes, PAGE_SIZE)) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "ram of %llu bytes: give a multiple of the page size, %lu",
+			 (unsigned long long)config->ram_bytes, PAGE_SIZE);
+		return -EINVAL;
+	}
+	if (!IS_ALIGNED(config->phys_base, KPB_PHYS_BASE_ALIGN) ||
+	    config->phys_base > KPB_MAX_PHYS_BASE) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "phys_base %#llx: give a multiple of 1 GB up to 64 TB",
+			 (unsigned long long)config->phys_base);
+		return -EINVAL;
+	}
+	if (config->aged_ppm > 1000000 ||
+	    (config->aged_ppm &&
+	     (!config->aged_pins || config->aged_pins > pageblock_nr_pages))) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "aged state: share %u ppm with up to %u pages a block; give at most 1000000 and 1 to %lu",
+			 config->aged_ppm, config->aged_pins,
+			 pageblock_nr_pages);
+		return -EINVAL;
+	}
+	if (config->linear_map != (u32)kpb_allocators[config->allocator].linear_map) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "%s needs a linear map of %s: %s",
+			 kpb_allocators[config->allocator].name,
+			 config->linear_map == KPB_MAP_BLOCK ? "PTEs" : "blocks",
+			 config->linear_map == KPB_MAP_BLOCK ?
+				 "on blocks a split would ask it for a page while it holds pgtable_split_lock" :
+				 "on PTEs v6 does not enable it");
+		return -EINVAL;
+	}
+	return kpb_check_refill_orders(config, msg);
+}
+
+static void kpb_machine_free(struct kpb_machine *m)
+{
+	kpb_mapping_release(&m->ram_map);
+	kpb_mapping_release(&m->vmemmap_map);
+	kpb_mapping_release(&m->page_type_map);
+	free(m->pageblock_migratetype);
+	free(m->hardened_pgtables);
+	free(m->slots);
+	free(m);
+}
+
+/* Address space for RAM, for struct page and for the page types. */
+static int kpb_machine_reserve(struct kpb_machine *m)
+{
+	const struct kpb_config *config = &m->config;
+	unsigned long start_pfn = config->phys_base >> PAGE_SHIFT;
+	unsigned long nr_pages = config->ram_bytes >> PAGE_SHIFT;
+	/* the buddy of a frame is looked at even if it is beyond the end */
+	unsigned long nr_frames = ALIGN(nr_pages, MAX_ORDER_NR_PAGES);
+	unsigned long nr_blocks = nr_frames >> pageblock_order;
+
+	m->hardened_pgtables = calloc(1, sizeof(struct kpkeys_hardened_pgtables));
+	m->pageblock_migratetype = calloc(1, nr_blocks);
+	if (!m->hardened_pgtables || !m->pageblock_migratetype ||
+	    kpb_mapping_reserve(&m->ram_map, config->ram_bytes,
+				KPB_LINEAR_ALIGN) ||
+	    kpb_mapping_reserve(&m->vmemmap_map,
+				nr_frames * sizeof(struct page), 1 << 16) ||
+	    kpb_mapping_reserve(&m->page_type_map, nr_frames, 1 << 16))
+		return -ENOMEM;
+
+	m->linear_start = (uintptr_t)m->ram_map.addr;
+	m->linear_offset = m->linear_start - config->phys_base;
+	m->vmemmap = (uintptr_t)m->vmemmap_map.addr -
+		     start_pfn * sizeof(struct page);
+	m->page_type = m->page_type_map.addr;
+	m->zone.zone_start_pfn = start_pfn;
+	m->zone.zone_end_pfn = start_pfn + nr_pages;
+	m->memblock_end = config->phys_base + config->ram_bytes;
+	return 0;
+}
+
+static int kpb_granule_create(const struct kpb_config *config,
+			      struct kpb_machine **out, char *msg)
+{
+	struct kpb_machine *m;
+	int ret = kpb_check_config(config, msg);
+
+	if (ret)
+		return ret;
+	/* swapper_pg_dir wants its alignment */
+	m = aligned_alloc(64, ALIGN(sizeof(*m), 64));
+	if (!m)
+		return -ENOMEM;
+	memset(m, 0, sizeof(*m));
+	m->config = *config;
+	m->ops = kpb_allocator_ops[config->allocator];
+	m->counters.reserve_low_water_pages = ~0ULL;
+	ret = kpb_machine_reserve(m);
+	if (ret) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "cannot reserve address space for %llu bytes of RAM; is there a limit on virtual memory (ulimit -v, vm.overcommit_memory)?",
+			 (unsigned long long)config->ram_bytes);
+		kpb_machine_free(m);
+		return ret;
+	}
+
+	kpb_this = m;
+	if (setjmp(m->border.escape)) {
+		memcpy(msg, m->border.msg, KPB_MSG_BYTES);
+		kpb_machine_free(m);
+		return -ENOMEM;
+	}
+	map_mem();
+	free_area_init(&m->zone);
+	memblock_free_all();
+	*out = m;
+	return 0;
+}
+
+static void kpb_note_unprotected(struct kpb_machine *m)
+{
+	unsigned long nr_ptps = m->nr_held + m->nr_early_ptps;
+
+	m->nr_unprotected = nr_ptps > m->nr_pkey_pages ?
+				    nr_ptps - m->nr_pkey_pages : 0;
+}
+
+static void kpb_note_cached(struct kpb_machine *m)
+{
+	u64 nr_cached = kpb_cached_pages(m);
+
+	m->counters.cached_peak_pages =
+		max(m->counters.cached_peak_pages, nr_cached);
+}
+
+static int kpb_granule_init(void)
+{
+	if (kpb_this->init_done)
+		return -EALREADY;
+	kpb_this->init_done = true;
+	kpkeys_hardened_pgtables_init();
+	kpb_note_unprotected(kpb_this);
+	kpb_note_cached(kpb_this);
+	return 0;
+}
+
+static int kpb_granule_init_late(void)
+{
+	struct kpb_machine *m = kpb_this;
+
+	if (!m->init_done || m->late_init_done)
+		return -EALREADY;
+	/* every CPU is known to tolerate splits: features are final */
+	m->late_init_done = true;
+	m->cause = KPB_CAUSE_LATE_INIT;
+	kpkeys_hardened_pgtables_init_late();
+	m->ops->register_shrinker();
+	m->cause = KPB_CAUSE_OTHER;
+	kpb_note_unprotected(m);
+	kpb_note_reserve();
+	return 0;
+}
+
+static int kpb_granule_set_slots(uint32_t nr_slots)
+{
+	struct kpb_machine *m = kpb_this;
+	struct kpb_slot *slots;
+
+	if (nr_slots <= m->nr_slots)
+		return 0;
+	slots = realloc(m->slots, nr_slots * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	memset(slots + m->nr_slots, 0,
+	       (nr_slots - m->nr_slots) * sizeof(*slots));
+	m->slots = slots;
+	m->nr_slots = nr_slots;
+	return 0;
+}
+
+static void kpb_granule_counters(struct kpb_counters *out)
+{
+	*out = kpb_this->counters;
+	/* null hands out what it does not have */
+	if ((s64)out->cached_page_ops < 0)
+		out->cached_page_ops = 0;
+	if (out->reserve_low_water_pages == ~0ULL)
+		out->reserve_low_water_pages = 0;
+}
+
+static void kpb_granule_map_counters(struct kpb_map_counters *out)
+{
+	memcpy(out, kpb_this->map_counters, sizeof(kpb_this->map_counters));
+}
+
+static void kpb_granule_state(struct kpb_state *out)
+{
+	struct kpb_machine *m = kpb_this;
+	struct zone *zone = &m->zone;
+	const u64 *nr = m->nr_leaves;
+	u64 page_kb = PAGE_SIZE >> 10;
+	unsigned int order;
+
+	memset(out, 0, sizeof(*out));
+	out->ops = m->nr_ops;
+	out->live_pages = m->nr_live;
+	out->cached_pages = (long)kpb_cached_pages(m) < 0 ? 0 :
+			    kpb_cached_pages(m);
+	out->pinned_pages = m->nr_pinned;
+	if (m->shrinker.registered) {
+		struct shrink_control sc = { .gfp_mask = GFP_KERNEL };
+		unsigned long count = m->shrinker.count_objects(&m->shrinker,
+								&sc);
+
+		out->shrinkable_pages = count == SHRINK_EMPTY ? 0 : count;
+	}
+	out->ptps_for_linear_map = m->nr_early_ptps + m->nr_split_ptps;
+	out->unprotected_pages = m->nr_unprotected;
+	out->deferred_pages = zone->deferred_end_pfn - zone->first_deferred_pfn;
+	out->free_pages = zone->nr_free_pages + out->deferred_pages;
+	out->ram_pages = zone->zone_end_pfn - zone->zone_start_pfn;
+	out->map_pud_kb = nr[KPB_LEAF_PUD] * (PUD_SIZE >> 10);
+	out->map_contpmd_kb = nr[KPB_LEAF_CONT_PMD] * (PMD_SIZE >> 10);
+	out->map_pmd_kb = nr[KPB_LEAF_PMD] * (PMD_SIZE >> 10);
+	out->map_contpte_kb = nr[KPB_LEAF_CONT_PTE] * page_kb;
+	out->map_pte_kb = nr[KPB_LEAF_PTE] * page_kb;
+	out->map_leaves = nr[KPB_LEAF_PUD] +
+			  nr[KPB_LEAF_CONT_PMD] / CONT_PMDS +
+			  nr[KPB_LEAF_PMD] +
+			  nr[KPB_LEAF_CONT_PTE] / CONT_PTES + nr[KPB_LEAF_PTE];
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		out->free_pages_order[order] = zone->free_area[order].nr_free
+					       << order;
+}
+
+static uint32_t kpb_granule_warnings(struct kpb_warning *out, uint32_t nr)
+{
+	struct kpb_machine *m = kpb_this;
+
+	memcpy(out, m->warnings,
+	       min_t(u32, nr, m->nr_warn_sites) * sizeof(*out));
+	return m->nr_warn_sites;
+}
+
+static int64_t kpb_granule_slot_pfns(uint64_t *out, uint64_t nr)
+{
+	struct kpb_machine *m = kpb_this;
+	u32 i;
+
+	for (i = 0; i < m->nr_slots && i < nr; i++)
+		out[i] = m->slots[i].page ? page_to_pfn(m->slots[i].page) : 0;
+	return m->nr_slots;
+}
+
+/* Frame numbers collected into a caller's array, of which some may not fit. */
+struct kpb_pfn_list {
+	uint64_t *out;
+	uint64_t nr;
+	int64_t found;
+};
+
+static int kpb_pfn_list_add(struct page *page, void *data)
+{
+	struct kpb_pfn_list *list = data;
+
+	if ((uint64_t)list->found < list->nr)
+		list->out[list->found] = page_to_pfn(page);
+	list->found++;
+	return 0;
+}
+
+static int64_t kpb_granule_cached_pfns(uint64_t *out, uint64_t nr)
+{
+	struct kpb_pfn_list list = { out, nr, 0 };
+
+	kpb_this->ops->for_each_cached(kpb_pfn_list_add, &list);
+	return list.found;
+}
+
+static int64_t kpb_granule_free_pfns(uint32_t order, uint32_t migratetype,
+				     uint64_t *out, uint64_t nr)
+{
+	struct kpb_pfn_list list = { out, nr, 0 };
+	struct page *page;
+
+	if (order > MAX_PAGE_ORDER || migratetype >= MIGRATE_TYPES)
+		return -EINVAL;
+	list_for_each_entry(
+		page,
+		&kpb_this->zone.free_area[order].free_list[migratetype],
+		buddy_list)
+		kpb_pfn_list_add(page, &list);
+	return list.found;
+}
+
+static int64_t kpb_granule_pageblock_types(uint8_t *out, uint64_t nr)
+{
+	struct zone *zone = &kpb_this->zone;
+	u64 nr_blocks = pfn_to_pageblock(zone->zone_end_pfn - 1) + 1;
+
+	memcpy(out, kpb_this->pageblock_migratetype, min(nr, nr_blocks));
+	return (int64_t)nr_blocks;
+}
+
+/* The leaf that maps a frame; its descriptor is 0 where there is none. */
+static u64 kpb_leaf_desc(unsigned long pfn)
+{
+	unsigned long addr = (unsigned long)page_address(pfn_to_page(pfn));
+	pud_t *pudp;
+	pmd_t *pmdp, pmd;
+	pgd_t *pgdp;
+
+	if (pfn < kpb_this->zone.zone_start_pfn ||
+	    pfn >= kpb_this->zone.zone_end_pfn)
+		return 0;
+	pgdp = pgd_offset_k(addr);
+	if (!pgd_present(pgdp_get(pgdp)))
+		return 0;
+	pudp = pud_offset(pgdp, addr);
+	if (!pud_present(pudp_get(pudp)))
+		return 0;
+	if (pud_leaf(pudp_get(pudp)))
+		return pud_val(pudp_get(pudp));
+	pmdp = pmd_offset(pudp, addr);
+	/* a deferred table stays so: looking changes nothing */
+	pmd = READ_ONCE(*pmdp);
+	if (pmd_val(pmd) & KPB_PMD_DEFERRED)
+		return PAGE_KERNEL_ATTRS | PTE_TYPE_PAGE;
+	if (!pmd_present(pmd) || pmd_leaf(pmd))
+		return pmd_val(pmd);
+	return pte_val(ptep_get(pte_offset_kernel(pmdp, addr)));
+}
+
+static void kpb_granule_pkeys(const uint64_t *pfns, uint8_t *out, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++) {
+		u64 desc = kpb_leaf_desc(pfns[i]);
+
+		out[i] = kpb_desc_present(desc) ? (u8)kpb_desc_pkey(desc) : 255;
+	}
+}

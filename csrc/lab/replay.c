@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The hot loop: replays an array of operations on one machine. It is a closed
+ * loop: an operation starts when the one before has ended, so what is timed is
+ * service time. Counts do not depend on how, or whether, time is taken.
+ */
+
+#include <linux/kpkeys.h>
+#include <linux/mm.h>
+#include <linux/set_memory.h>
+
+#include "../allocators/allocators.h"
+#include "../mm/internal.h"
+#include "clock.h"
+#include "hist.h"
+
+/* An operation that belongs to no path: somebody else's pages. */
+#define KPB_PATH_NONE KPB_NR_PATHS
+#define KPB_DEF_PRIORITY 12
+
+static __always_inline int kpb_do_alloc(struct kpb_machine *m,
+					const struct kpb_op *op,
+					struct kpb_slot *slot)
+{
+	gfp_t gfp = op->arg & 1 ? GFP_PGTABLE_KERNEL : GFP_PGTABLE_USER;
+	struct page *page;
+
+	if (unlikely(slot->kind != KPB_SLOT_EMPTY))
+		return -EINVAL;
+	page = m->ops->alloc(gfp);
+	m->counters.allocs++;
+	if (unlikely(!page)) {
+		m->counters.failed_allocs++;
+		slot->kind = KPB_SLOT_PTP_FAILED;
+		return KPB_PATH_ALLOC_FAST;
+	}
+	slot->page = page;
+	slot->kind = KPB_SLOT_PTP;
+	if (++m->nr_live > m->counters.live_peak_pages)
+		m->counters.live_peak_pages = m->nr_live;
+	return KPB_PATH_ALLOC_FAST;
+}
+
+static __always_inline int kpb_do_free(struct kpb_machine *m,
+				       struct kpb_slot *slot)
+{
+	if (unlikely(slot->kind != KPB_SLOT_PTP)) {
+		if (slot->kind != KPB_SLOT_PTP_FAILED)
+			return -EINVAL;
+		slot->kind = KPB_SLOT_EMPTY;
+		return KPB_PATH_NONE;
+	}
+	m->ops->free(slot->page);
+	m->counters.frees++;
+	m->nr_live--;
+	slot->page = NULL;
+	slot->kind = KPB_SLOT_EMPTY;
+	return KPB_PATH_FREE;
+}
+
+/* Movable pages in use are seen by whoever wants to claim their block. */
+static void kpb_mark_movable(struct page *page, unsigned int order, u8 type)
+{
+	memset(kpb_page_type(page_to_pfn(page)), type, 1UL << order);
+}
+
+static noinline int kpb_do_pin(struct kpb_machine *m, const struct kpb_op *op,
+			       struct kpb_slot *slot)
+{
+	static const gfp_t gfp_of_type[MIGRATE_TYPES] = {
+		[MIGRATE_UNMOVABLE] = GFP_KERNEL,
+		[MIGRATE_MOVABLE] = GFP_KERNEL | __GFP_MOVABLE,
+		[MIGRATE_RECLAIMABLE] = GFP_KERNEL | __GFP_RECLAIMABLE,
+	};
+	struct page *page;
+
+	if (slot->kind != KPB_SLOT_EMPTY || op->arg > MAX_PAGE_ORDER ||
+	    op->level >= MIGRATE_TYPES)
+		return -EINVAL;
+	page = __alloc_pages_noprof(gfp_of_type[op->level], op->arg);
+	m->counters.pins++;
+	slot->kind = KPB_SLOT_PIN_FAILED;
+	if (!page) {
+		m->counters.failed_pins++;
+		return KPB_PATH_NONE;
+	}
+	if (op->level == MIGRATE_MOVABLE)
+		kpb_mark_movable(page, op->arg, KPB_PG_LRU);
+	slot->page = page;
+	slot->kind = KPB_SLOT_PIN;
+	slot->order = op->arg;
+	m->nr_pinned += 1UL << op->arg;
+	return KPB_PATH_NONE;
+}
+
+static noinline int kpb_do_unpin(struct kpb_machine *m, struct kpb_slot *slot)
+{
+	if (slot->kind == KPB_SLOT_PIN_FAILED) {
+		slot->kind = KPB_SLOT_EMPTY;
+		return KPB_PATH_NONE;
+	}
+	if (slot->kind != KPB_SLOT_PIN)
+		return -EINVAL;
+	kpb_mark_movable(slot->page, slot->order, 0);
+	___free_pages(slot->page, slot->order, FPI_NONE);
+	m->counters.unpins++;
+	m->nr_pinned -= 1UL << slot->order;
+	slot->page = NULL;
+	slot->kind = KPB_SLOT_EMPTY;
+	return KPB_PATH_NONE;
+}
+
+static noinline int kpb_do_split_other(struct kpb_machine *m,
+				       const struct kpb_op *op,
+				       struct kpb_slot *slot)
+{
+	unsigned long addr;
+
+	if (slot->kind == KPB_SLOT_PIN_FAILED)
+		return KPB_PATH_NONE;
+	if (slot->kind != KPB_SLOT_PIN || !op->arg ||
+	    op->level + op->arg > 1 << slot->order)
+		return -EINVAL;
+	addr = (unsigned long)page_address(slot->page + op->level);
+	m->counters.other_splits++;
+	if (set_memory_ro(addr, op->arg))
+		m->counters.failed_other_splits++;
+	return KPB_PATH_SPLIT_OTHER;
+}
+
+static noinline int kpb_do_shrink(struct kpb_machine *m,
+				  const struct kpb_op *op)
+{
+	struct shrink_control sc = {
+		.gfp_mask = GFP_KERNEL,
+		.nr_to_scan = op->slot,
+		.nr_scanned = op->slot,
+	};
+
+	if (op->arg > KPB_DEF_PRIORITY)
+		return -EINVAL;
+	m->counters.shrinks++;
+	if (!m->shrinker.registered)
+		return KPB_PATH_SHRINK;
+	if (op->slot)
+		m->shrinker.scan_objects(&m->shrinker, &sc);
+	else
+		do_shrink_slab(&sc, &m->shrinker, op->arg);
+	return KPB_PATH_SHRINK;
+}
+
+/* The path of an operation, or -EINVAL. */
+static __always_inline int kpb_do_op(struct kpb_machine *m,
+				     const struct kpb_op *op)
+{
+	struct kpb_slot *slot;
+
+	m->op_events = 0;
+	if (unlikely(op->slot >= m->nr_slots)) {
+		/* a shrink has a number there */
+		if (op->kind == KPB_OP_SHRINK)
+			return kpb_do_shrink(m, op);
+		return -EINVAL;
+	}
+	slot = &m->slots[op->slot];
+	switch (op->kind) {
+	case KPB_OP_ALLOC:
+		return kpb_do_alloc(m, op, slot);
+	case KPB_OP_FREE:
+		return kpb_do_free(m, slot);
+	case KPB_OP_PIN:
+		return kpb_do_pin(m, op, slot);
+	case KPB_OP_UNPIN:
+		return kpb_do_unpin(m, slot);
+	case KPB_OP_SPLIT_OTHER:
+		return kpb_do_split_other(m, op, slot);
+	case KPB_OP_SHRINK:
+		return kpb_do_shrink(m, op);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What the mirrors raised while the operation ran. */
+static __always_inline int kpb_op_events(struct kpb_machine *m, int path)
+{
+	unsigned int events = m->op_events;
+
+	if (events & KPB_EV_PAGES)
+		kpb_note_unprotected(m);
+	if (unlikely(events & KPB_EV_REFILL_FAILED))
+		m->counters.failed_refills++;
+	if (unlikely(events & KPB_EV_REFILL) && path == KPB_PATH_ALLOC_FAST)
+		path = events & KPB_EV_SPLIT ? KPB_PATH_ALLOC_REFILL_SPLIT :
+					       KPB_PATH_ALLOC_REFILL;
+	return path;
+}
+
+/* After each operation: what is summed over operations, and peaks. */
+static __always_inline void kpb_op_account(struct kpb_machine *m, int path)
+{
+	long nr_cached = (long)kpb_cached_pages(m);
+
+	m->nr_ops++;
+	m->counters.cached_page_ops += (u64)nr_cached;
+	m->counters.unprotected_page_ops += m->nr_unprotected;
+	if (unlikely(nr_cached > (long)m->counters.cached_peak_pages))
+		m->counters.cached_peak_pages = (u64)nr_cached;
+	if (likely(path < KPB_PATH_NONE))
+		m->counters.path_ops[path]++;
+}
+
+static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
+					   u32 mode, u32 every,
+					   struct kpb_path_times *times)
+{
+	struct kpb_machine *m = kpb_this;
+	u64 start = 0, end = 0, i;
+	u32 countdown = every;
+
+	if (mode == KPB_TIMING_CHAINED)
+		start = kpb_clock_read();
+	for (i = 0; i < nr_ops; i++) {
+		bool timed = mode != KPB_TIMING_NONE;
+		int path;
+
+		if (mode == KPB_TIMING_SAMPLE) {
+			timed = --countdown == 0;
+			if (timed)
+				countdown = every;
+		}
+		if (timed && mode != KPB_TIMING_CHAINED)
+			start = kpb_clock_read();
+		path = kpb_do_op(m, &ops[i]);
+		if (timed)
+			end = kpb_clock_read();
+		if (unlikely(path < 0)) {
+			m->border.failed_op = m->nr_ops - m->replay_start;
+			return path;
+		}
+		if (unlikely(m->op_events))
+			path = kpb_op_events(m, path);
+		if (timed && path != KPB_PATH_NONE)
+			kpb_times_add(&times[path], end - start);
+		if (mode == KPB_TIMING_CHAINED)
+			start = end;
+		kpb_op_account(m, path);
+	}
+	return 0;
+}
+
+/* One copy of the loop for each way to take time. */
+static noinline int kpb_replay_none(const struct kpb_op *ops, u64 nr_ops)
+{
+	return kpb_replay_loop(ops, nr_ops, KPB_TIMING_NONE, 0, NULL);
+}
+
+static noinline int kpb_replay_chained(const struct kpb_op *ops, u64 nr_ops,
+				       struct kpb_path_times *times)
+{
+	return kpb_replay_loop(ops, nr_ops, KPB_TIMING_CHAINED, 0, times);
+}
+
+static noinline int kpb_replay_bracket(const struct kpb_op *ops, u64 nr_ops,
+				       struct kpb_path_times *times)
+{
+	return kpb_replay_loop(ops, nr_ops, KPB_TIMING_BRACKET, 0, times);
+}
+
+static noinline int kpb_replay_sample(const struct kpb_op *ops, u64 nr_ops,
+				      u32 every, struct kpb_path_times *times)
+{
+	return kpb_replay_loop(ops, nr_ops, KPB_TIMING_SAMPLE, every, times);
+}
+
+static int kpb_granule_replay(const struct kpb_op *ops, uint64_t nr_ops,
+			      uint64_t repeat, const struct kpb_timing *timing,
+			      struct kpb_path_times *times)
+{
+	u32 mode = timing ? timing->mode : KPB_TIMING_NONE;
+	int ret = 0;
+
+	if (mode != KPB_TIMING_NONE && !times)
+		return -EINVAL;
+	if (mode == KPB_TIMING_SAMPLE && !timing->every)
+		return -EINVAL;
+	kpb_this->replay_start = kpb_this->nr_ops;
+	while (repeat-- && !ret) {
+		switch (mode) {
+		case KPB_TIMING_NONE:
+			ret = kpb_replay_none(ops, nr_ops);
+			break;
+		case KPB_TIMING_CHAINED:
+			ret = kpb_replay_chained(ops, nr_ops, times);
+			break;
+		case KPB_TIMING_BRACKET:
+			ret = kpb_replay_bracket(ops, nr_ops, times);
+			break;
+		case KPB_TIMING_SAMPLE:
+			ret = kpb_replay_sample(ops, nr_ops, timing->every,
+						times);
+			break;
+		default:
+			ret = -EINVAL;
+		}
+	}
+	return ret;
+}
