@@ -227,9 +227,7 @@ static int __create_pgd_mapping(phys_addr_t phys, unsigned long virt,
 	do {
 		int ret;
 
-		/* kpb: PGD entries are counted from the start of the map */
-		next = min(end, kpb_this->linear_start +
-				ALIGN(kpb_linear_index(addr) + 1, PGDIR_SIZE));
+		next = pgd_addr_end(addr, end);
 		ret = alloc_init_pud(pgdp, addr, next, phys, flags);
 		if (ret)
 			return ret;

@@ -104,9 +104,7 @@ static inline int walk_kernel_page_table_range(unsigned long addr,
 	do {
 		int ret;
 
-		/* kpb: PGD entries are counted from the start of the map */
-		next = min(end, kpb_this->linear_start +
-				ALIGN(kpb_linear_index(addr) + 1, PGDIR_SIZE));
+		next = pgd_addr_end(addr, end);
 		if (!pgd_present(pgdp_get(pgdp)))
 			return -EINVAL;
 		ret = pageattr_pud_range(pgdp, addr, next, data);

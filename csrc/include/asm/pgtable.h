@@ -153,11 +153,16 @@ static inline pmd_t pmdp_get(pmd_t *pmdp, unsigned long addr)
 	return pmd;
 }
 
-/* DUPLICATED: the end of what one entry maps, or of the range */
+/*
+ * CUSTOM: the end of what one entry maps, or of the range. Entries are counted
+ * from the start of the map, whose host address is aligned to the largest leaf
+ * but not to what a PGD entry maps.
+ */
 #define kpb_addr_end(addr, end, size, mask)                               \
 	({                                                                \
-		unsigned long __boundary = ((addr) + (size)) & (mask);    \
-		__boundary - 1 < (end) - 1 ? __boundary : (end);          \
+		unsigned long __boundary = kpb_this->linear_start +       \
+			((kpb_linear_index(addr) + (size)) & (mask));     \
+		__boundary < (end) ? __boundary : (end);                  \
 	})
 #define pgd_addr_end(addr, end) kpb_addr_end(addr, end, PGDIR_SIZE, PGDIR_MASK)
 #define pud_addr_end(addr, end) kpb_addr_end(addr, end, PUD_SIZE, PUD_MASK)

@@ -9,10 +9,10 @@
  * CUSTOM: counts the warning and keeps file, line and condition in the
  * machine. The _ONCE forms count every hit: the kernel would print the first.
  */
-void kpb_warn(const char *file, int line, const char *what);
+static void kpb_warn(const char *file, int line, const char *what);
 
 /* CUSTOM: stops the machine for good and leaves to the border. */
-void kpb_stop(const char *file, int line, const char *what)
+static void kpb_stop(const char *file, int line, const char *what)
 	__attribute__((__noreturn__));
 
 #define WARN_ON(cond)                                              \

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs: one strategy on one workload, and all strategies on all workloads.
+
+A run has three passes over the same operations, each on a fresh machine: one without any clock
+read in the loop (counts, throughput), one on the allocator that does nothing (what the loop itself
+costs), and one with clock reads (service times). Neither throughput nor service time is ever
+derived from the other; the counts of the first and the third pass must agree.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from kpkeys_bench import _ffi, sysinfo
+from kpkeys_bench.errors import ConfigError, MachineError
+from kpkeys_bench.geometry import geometry
+from kpkeys_bench.machine import CAUSES, PATHS, Machine, PathTimes, new_times
+from kpkeys_bench.results import (
+    PKEY_TLB,
+    QUANTILES,
+    SPLITS,
+    Results,
+    Row,
+    refill_order_columns,
+)
+from kpkeys_bench.strategy import State, Strategy
+from kpkeys_bench.workloads.ops import OP_DTYPE, SHRINK
+from kpkeys_bench.workloads.workload import Workload
+
+DEFAULT_RAM: Final = 16 << 30
+DEFAULT_OPS: Final = 1_000_000
+
+Progress = Callable[[str], None]
+"""Called before each run with its label."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all runs of an experiment share.
+
+    Attributes
+    ----------
+    page_size : str
+        ``"4K"``, ``"16K"`` or ``"64K"``.
+    ram : int
+        Bytes of simulated RAM.
+    state : State
+        Of memory at the start.
+    ops : int
+        Operations of one pass, at least 1.
+    seed : int
+        Of the workload and the state.
+    timing : str
+        Of the timed pass: ``"bracket"``, ``"chained"``, ``"sample"``, or ``"none"`` for no such
+        pass.
+    sample_every : int
+        For ``"sample"``: every how many operations the clock is read.
+    samples : int
+        Moments along the first pass at which the state is recorded; 0 for none.
+    """
+
+    page_size: str = "4K"
+    ram: int = DEFAULT_RAM
+    state: State = State()
+    ops: int = DEFAULT_OPS
+    seed: int = 1
+    timing: str = "bracket"
+    sample_every: int = 100
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page_size", geometry(self.page_size).page_size)
+        if self.ops < 1:
+            raise ConfigError(f"{self.ops} operations: give at least 1")
+        if not 0 <= self.seed < 1 << 64:
+            raise ConfigError(f"seed {self.seed}: give 0 to 2**64 - 1")
+        if self.timing not in _ffi.TIMING_MODES:
+            raise ConfigError(f"timing {self.timing!r}: give {', '.join(_ffi.TIMING_MODES)}")
+        if not 1 <= self.sample_every < 1 << 32:
+            raise ConfigError(f"a clock read every {self.sample_every} operations: give 1 or more")
+        if not 0 <= self.samples <= self.ops:
+            raise ConfigError(f"{self.samples} samples: give 0 to the number of operations")
+
+    def machine(self, strategy: Strategy) -> Machine:
+        """A fresh machine that has booted."""
+        machine = Machine(
+            strategy,
+            page_size=self.page_size,
+            ram=self.ram,
+            state=self.state,
+            seed=self.seed,
+        )
+        try:
+            machine.boot()
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass over the operations left behind."""
+
+    elapsed_ns: int
+    error: str
+
+
+def _replay(
+    machine: Machine,
+    workload: Workload,
+    setup: Setup,
+    *,
+    timing: str = "none",
+    times: PathTimes | None = None,
+    on_sample: Callable[[], None] | None = None,
+) -> _Pass:
+    """Replay; only the time inside the C core counts, not that of making operations."""
+    machine.set_slots(workload.nr_slots)
+    elapsed = 0
+    batches = workload.batches(setup.ops, setup.seed)
+    if on_sample is not None and setup.samples:
+        batches = _cut(batches, max(1, setup.ops // setup.samples))
+    for ops, repeat in batches:
+        start = time.perf_counter_ns()
+        try:
+            machine.replay(ops, repeat, timing=timing, every=setup.sample_every, times=times)
+        except MachineError as error:
+            if not machine.stopped():
+                raise
+            return _Pass(elapsed + time.perf_counter_ns() - start, str(error))
+        elapsed += time.perf_counter_ns() - start
+        if on_sample is not None:
+            on_sample()
+    return _Pass(elapsed, "")
+
+
+def _cut(
+    batches: Iterator[tuple[np.ndarray[Any, Any], int]], every: int
+) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
+    """The same operations in pieces that end at every multiple of `every`."""
+    left = every
+    for ops, repeat in batches:
+        for _ in range(repeat):
+            start = 0
+            while start < len(ops):
+                piece = ops[start : start + left]
+                yield piece, 1
+                start += len(piece)
+                left = left - len(piece) or every
+
+
+def _drain(machine: Machine) -> int:
+    """Shrink until nothing more is given back; the pages that are still cached then."""
+    ops = np.zeros(1, dtype=OP_DTYPE)
+    ops["kind"] = SHRINK
+    ops["slot"] = 1 << machine.geometry.pmd_order
+    while True:
+        cached = machine.state()["cached_pages"]
+        assert isinstance(cached, int)
+        if not cached:
+            return 0
+        machine.replay(ops)
+        if machine.state()["cached_pages"] == cached:
+            return cached
+
+
+def _identity(strategy: Strategy, workload: Workload, setup: Setup, repeat: int) -> Row:
+    return {
+        "allocator": strategy.allocator,
+        "variant": "",
+        "refill_orders": strategy.orders_text,
+        "page_size": setup.page_size,
+        "ram_bytes": setup.ram,
+        "state": setup.state.name,
+        "workload": workload.name,
+        "workload_sha256": workload.sha256(setup.seed),
+        "seed": setup.seed,
+        "repeat": repeat,
+        "ops": setup.ops,
+    }
+
+
+def _count_columns(machine: Machine) -> Row:
+    counters: dict[str, Any] = dict(machine.counters())
+    state: dict[str, Any] = dict(machine.state())
+    causes = machine.map_counters()
+    row: Row = {name: counters[name] for name in counters if isinstance(counters[name], int)}
+    row |= {name: sum(c[name] for c in causes.values()) for name in causes[CAUSES[0]]}
+    row |= {name: value for name, value in state.items() if name.startswith("map_")}
+    row |= dict(
+        zip(refill_order_columns(_ffi.MAX_ORDERS), counters["refills_order"], strict=True)
+    )
+    row |= {
+        "ops": state["ops"],
+        "live_end_pages": state["live_pages"],
+        "cached_mean_pages": counters["cached_page_ops"] / max(state["ops"], 1),
+        "cached_end_pages": state["cached_pages"],
+        "unprotected_end_pages": state["unprotected_pages"],
+        "ptps_for_linear_map": state["ptps_for_linear_map"],
+    }
+    return row
+
+
+def _sample_columns(machine: Machine) -> Row:
+    state: dict[str, Any] = dict(machine.state())
+    causes = machine.map_counters().values()
+    orders = geometry(machine.geometry.page_size).max_page_order + 1
+    row: Row = {"op": state["ops"]}
+    row |= {name: state[name] for name in ("live_pages", "cached_pages", "unprotected_pages")}
+    row |= {name: value for name, value in state.items() if name.startswith("map_")}
+    row |= {name: sum(cause[name] for cause in causes) for name in (*SPLITS, "split_ptps")}
+    row |= {f"free_pages_order_{n}": state["free_pages_order"][n] for n in range(orders)}
+    return row
+
+
+def _service_columns(count: int, total: int, most: int, hist: Any) -> Row:
+    """Service times in ns; empty where nothing was timed."""
+    if not count:
+        return {}
+    scale = float(sysinfo.clock_facts()["ns_per_tick"])
+    values = _ffi.hist_quantiles(hist, list(QUANTILES.values())) * scale
+    row: Row = {f"service_ns_{name}": float(v) for name, v in zip(QUANTILES, values, strict=True)}
+    return row | {"service_ns_max": most * scale, "service_ns_mean": total * scale / count}
+
+
+def _clock_columns(setup: Setup) -> Row:
+    facts = sysinfo.clock_facts()
+    timing = setup.timing
+    if timing == "sample":
+        timing = f"sample={setup.sample_every}"
+    return {
+        "timing": timing,
+        "clock": facts["clock"],
+        "clock_floor_ns": facts["clock_floor_ns"],
+        "clock_quantum_ns": facts["clock_quantum_ns"],
+    }
+
+
+
+def run(
+    strategy: Strategy,
+    workload: Workload,
+    setup: Setup | None = None,
+    *,
+    repeat: int = 0,
+) -> Results:
+    """Measure one strategy on one workload.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Allocator and refill orders.
+    workload : Workload
+        What is replayed.
+    setup : Setup, optional
+        Machine, length and seed.
+    repeat : int
+        Number that the rows carry.
+
+    Returns
+    -------
+    Results
+        One run row and its path, cause, sample and warning rows. A machine that stops (a deadlock)
+        leaves what it counted, and the reason in the column ``error``.
+
+    Raises
+    ------
+    ConfigError
+        If the parameters do not fit together.
+    MachineError
+        If the passes of the run count differently, which would be a bug of this program.
+    """
+    setup = setup or Setup()
+    strategy = strategy.for_page_size(setup.page_size)
+    identity = _identity(strategy, workload, setup, repeat)
+    host = sysinfo.host_facts()
+    results = Results()
+
+    with setup.machine(strategy) as machine:
+
+        def on_sample() -> None:
+            results.sample_rows.append(identity | _sample_columns(machine))
+
+        first = _replay(
+            machine, workload, setup, on_sample=on_sample if setup.samples else None
+        )
+        counts = _count_columns(machine)
+        path_counts = machine.counters()["path_ops"]
+        assert isinstance(path_counts, list)
+        causes = machine.map_counters()
+        results.warning_rows += [identity | dict(warning) for warning in machine.warnings()]
+        if not first.error:
+            counts["unshrinkable_end_pages"] = _drain(machine)
+
+    ops_done = counts.pop("ops")
+    row = identity | counts | {"error": first.error} | host
+    if not first.error:
+        row |= {
+            "ns_per_op": first.elapsed_ns / ops_done,
+            "throughput_ops_s": ops_done * 1e9 / max(first.elapsed_ns, 1),
+            "null_ns_per_op": _null_ns_per_op(strategy, workload, setup),
+        }
+    times = new_times()
+    clock: Row = {}
+    if setup.timing != "none":
+        clock = _clock_columns(setup)
+        with setup.machine(strategy) as machine:
+            _replay(machine, workload, setup, timing=setup.timing, times=times)
+            _compare_counts(counts, _count_columns(machine))
+        row |= clock | _service_columns(
+            int(times["count"].sum()),
+            int(times["sum_ticks"].sum()),
+            int(times["max_ticks"].max()),
+            times["hist"].sum(axis=0),
+        )
+    results.run_rows.append(row)
+    for i, path in enumerate(PATHS):
+        t = times[i]
+        service = _service_columns(
+            int(t["count"]), int(t["sum_ticks"]), int(t["max_ticks"]), t["hist"]
+        )
+        extra = {"path": path, "count": path_counts[i]}
+        results.path_rows.append(identity | extra | service | clock | host)
+    for cause in CAUSES:
+        results.cause_rows.append(identity | {"cause": cause} | causes[cause] | host)
+    return results
+
+
+def _null_ns_per_op(strategy: Strategy, workload: Workload, setup: Setup) -> float:
+    """The same operations on the allocator that does nothing."""
+    null = replace(strategy, allocator="null", refill_orders=None)
+    with setup.machine(null) as machine:
+        return _replay(machine, workload, setup).elapsed_ns / setup.ops
+
+
+def _compare_counts(first: Row, other: Row) -> None:
+    """Taking time must not change what is counted."""
+    for name, value in first.items():
+        if name in other and other[name] != value:
+            raise MachineError(
+                f"{name} is {value} without and {other[name]} with clock reads: this is a bug, "
+                "please report it"
+            )
+
+
+def compare(
+    strategies: Sequence[Strategy],
+    workloads: Sequence[Workload],
+    setup: Setup | None = None,
+    *,
+    states: Sequence[State] | None = None,
+    repeats: int = 1,
+    results: Results | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Measure every strategy on every workload.
+
+    Parameters
+    ----------
+    strategies, workloads : sequences
+        What to combine.
+    setup : Setup, optional
+        What all runs share.
+    states : sequence of State, optional
+        Memory states to combine with them, instead of the setup's.
+    repeats : int
+        How often each run is made. Counts are the same each time; times are not.
+    results : Results, optional
+        Where rows are added, so that the caller has what was computed if this is interrupted.
+    progress : callable, optional
+        Called with the label of each run before it starts.
+
+    Returns
+    -------
+    Results
+        `results`, with rows in the order workload, state, strategy, repeat.
+    """
+    setup = setup or Setup()
+    results = results if results is not None else Results()
+    if repeats < 1:
+        raise ConfigError(f"{repeats} repeats: give at least 1")
+    strategies = [strategy.for_page_size(setup.page_size) for strategy in strategies]
+    for strategy in strategies:
+        # refuse what cannot work before anything is measured
+        setup.machine(strategy).close()
+    for workload in workloads:
+        for state in states or [setup.state]:
+            for strategy in strategies:
+                for repeat in range(repeats):
+                    if progress is not None:
+                        progress(f"{workload.name}, {state.name}: {strategy.label}")
+                    results.add(run(strategy, workload, replace(setup, state=state), repeat=repeat))
+    return results

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One simulated box, driven with whole arrays of operations."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kpkeys_bench import _ffi
+from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
+from kpkeys_bench.strategy import State, Strategy
+from kpkeys_bench.workloads.ops import OpArray
+
+PATHS: Final[tuple[str, ...]] = _ffi.PATHS
+"""What an operation turned out to do; the rows of the table by path."""
+CAUSES: Final[tuple[str, ...]] = _ffi.CAUSES
+"""Why the linear map was touched; the rows of the table by cause."""
+TIMING_MODES: Final[tuple[str, ...]] = _ffi.TIMING_MODES
+
+DEFAULT_PHYS_BASE: Final = 1 << 30
+"""Where RAM starts, in bytes: as on QEMU's ``virt``, where the traces were recorded."""
+
+PathTimes = npt.NDArray[np.void]
+"""(6,) array from `new_times`: counts and histograms of service times by path, in ticks."""
+
+
+def new_times() -> PathTimes:
+    """Empty service times for `Machine.replay`."""
+    times: PathTimes = _ffi.new_times()
+    return times
+
+
+class Machine:
+    """A simulated arm64 box with one page table allocator under test.
+
+    A context manager; after `close` every method raises `MachineError`. A machine may move between
+    threads, but while one thread is inside, another gets `MachineBusyError`.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Allocator and refill orders.
+    page_size : str
+        ``"4K"``, ``"16K"`` or ``"64K"``.
+    ram : int
+        Bytes of RAM, 64 MB to 1 TB. Memory is used only for what is touched.
+    state : State
+        What memory is like at the start.
+    seed : int
+        Of the state; 0 to 2**64 - 1.
+    phys_base : int
+        Physical address of the first byte, a multiple of 1 GB.
+    zero_pages : bool
+        Really clear pages on ``__GFP_ZERO`` instead of counting it.
+
+    Raises
+    ------
+    ConfigError
+        If the parameters do not fit together; the message says why.
+    MachineError
+        If the host has no memory or address space for it.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy | None = None,
+        *,
+        page_size: str = "4K",
+        ram: int = 16 << 30,
+        state: State | None = None,
+        seed: int = 0,
+        phys_base: int = DEFAULT_PHYS_BASE,
+        zero_pages: bool = False,
+    ) -> None:
+        self.geometry = geometry(page_size)
+        self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
+        self.state_at_start = state or State()
+        self._handle = _ffi.MachineHandle(
+            page_shift=PAGE_SHIFTS[self.geometry.page_size],
+            ram_bytes=ram,
+            phys_base=phys_base,
+            allocator=self.strategy.allocator,
+            linear_map=self.strategy.linear_map,
+            refill_orders=self.strategy.refill_orders or self.geometry.refill_orders,
+            allow_any_orders=self.strategy.allow_any_orders,
+            zero_pages=zero_pages,
+            aged_ppm=self.state_at_start.aged_ppm,
+            aged_pins=self.state_at_start.pins,
+            aged_seed=seed,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        self._handle.close()
+
+    def hardened_init(self) -> None:
+        """``kpkeys_hardened_pgtables_init()``: the early window begins, no pkey can be set."""
+        self._handle.init()
+
+    def init_late(self) -> None:
+        """``kpkeys_hardened_pgtables_init_late()``: splits are allowed, deferred pkeys are set."""
+        self._handle.init_late()
+
+    def boot(self) -> None:
+        """Both steps, one after the other, with nothing in between."""
+        self.hardened_init()
+        self.init_late()
+
+    def set_slots(self, nr_slots: int) -> None:
+        """Make room for slots 0 to ``nr_slots - 1``; slots in use stay as they are."""
+        self._handle.set_slots(nr_slots)
+
+    def replay(
+        self,
+        ops: OpArray,
+        repeat: int = 1,
+        *,
+        timing: str = "none",
+        every: int = 1,
+        times: PathTimes | None = None,
+    ) -> None:
+        """Replay a whole array, several times if asked to.
+
+        Counts are the same in every timing mode.
+
+        Parameters
+        ----------
+        ops : (n,) array of ``OP_DTYPE``
+            Operations, in order.
+        repeat : int
+            How often.
+        timing : str
+            ``"none"``, ``"chained"`` (one clock read an operation), ``"bracket"`` (two), or
+            ``"sample"`` (two, every `every`-th operation).
+        every : int
+            For ``"sample"``.
+        times : array from `new_times`, optional
+            Where service times are added up; needed unless `timing` is ``"none"``.
+
+        Raises
+        ------
+        MachineError
+            If an operation makes no sense, or the machine stops (a deadlock). Operations before it
+            have been carried out and counted.
+        """
+        self._handle.replay(ops, repeat, timing, every, times)
+
+    def counters(self) -> dict[str, int | list[int]]:
+        """Everything that was counted since the machine was made."""
+        result: dict[str, int | list[int]] = self._handle.counters()
+        return result
+
+    def map_counters(self) -> dict[str, dict[str, int]]:
+        """Splits, pkey changes, TLB invalidations and descriptor writes, by cause."""
+        result: dict[str, dict[str, int]] = self._handle.map_counters()
+        return result
+
+    def state(self) -> dict[str, int | list[int]]:
+        """Pages and leaves at this moment, in pages and kB."""
+        result: dict[str, int | list[int]] = self._handle.state()
+        return result
+
+    def warnings(self) -> list[Mapping[str, str | int]]:
+        """Each ``WARN_ON()`` that fired: file, line, condition and how often."""
+        result: list[Mapping[str, str | int]] = self._handle.warnings()
+        return result
+
+    def stopped(self) -> str:
+        """Why the machine stopped; empty while it runs."""
+        reason: str = self._handle.stopped()
+        return reason
+
+    def check(self) -> None:
+        """Check all invariants.
+
+        Raises
+        ------
+        MachineError
+            Naming the first one that is broken.
+        """
+        self._handle.check()
+
+    def slot_pfns(self) -> npt.NDArray[np.uint64]:
+        """Frame number of the page in each slot, 0 where there is none; (nr_slots,)."""
+        result: npt.NDArray[np.uint64] = self._handle.slot_pfns()
+        return result
+
+    def cached_pfns(self) -> npt.NDArray[np.uint64]:
+        """The allocator's list, the next page to be handed out first; (n,)."""
+        result: npt.NDArray[np.uint64] = self._handle.cached_pfns()
+        return result
+
+    def free_pfns(self, order: int, migratetype: int) -> npt.NDArray[np.uint64]:
+        """One of the buddy's free lists, head first; (n,)."""
+        result: npt.NDArray[np.uint64] = self._handle.free_pfns(order, migratetype)
+        return result
+
+    def pageblock_types(self) -> npt.NDArray[np.uint8]:
+        """Migratetype of each pageblock, rising; (nr_pageblocks,)."""
+        result: npt.NDArray[np.uint8] = self._handle.pageblock_types()
+        return result
+
+    def pkeys(self, pfns: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """The pkey that the linear map gives each frame, 255 where nothing is mapped."""
+        result: npt.NDArray[np.uint8] = self._handle.pkeys(pfns)
+        return result
