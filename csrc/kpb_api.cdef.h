@@ -52,6 +52,7 @@ enum kpb_timing_mode {
 	KPB_TIMING_CHAINED,	/* one clock read an operation */
 	KPB_TIMING_BRACKET,	/* two clock reads an operation */
 	KPB_TIMING_SAMPLE,	/* two clock reads every n-th operation */
+	KPB_TIMING_MODEL,	/* no clock: stated costs of what was counted */
 };
 
 enum kpb_linear_map {
@@ -156,12 +157,22 @@ struct kpb_warning {
 	uint64_t count;
 };
 
+/* KPB_TIMING_MODEL: what one of each costs, in picoseconds. */
+struct kpb_costs {
+	uint64_t tlbi_single_ps;
+	uint64_t tlbi_full_ps;
+	uint64_t descriptor_write_ps;
+	uint64_t pkey_reg_write_ps;
+	uint64_t zeroed_page_ps;
+};
+
 struct kpb_timing {
 	uint32_t mode;			/* enum kpb_timing_mode */
 	uint32_t every;			/* KPB_TIMING_SAMPLE: n */
+	struct kpb_costs costs;		/* KPB_TIMING_MODEL */
 };
 
-/* Service times of one path, in clock ticks. */
+/* Service times of one path, in clock ticks; modelled ones in picoseconds. */
 struct kpb_path_times {
 	uint64_t count;
 	uint64_t sum_ticks;

@@ -26,7 +26,7 @@ PATHS = (
     "split_other",
 )
 CAUSES = ("boot", "late_init", "refill", "release", "other")
-TIMING_MODES = ("none", "chained", "bracket", "sample")
+TIMING_MODES = ("none", "chained", "bracket", "sample", "model")
 LINEAR_MAPS = ("block", "pte")
 MAX_ORDERS = lib.KPB_MAX_ORDERS
 MAX_REFILL_ORDERS = lib.KPB_MAX_REFILL_ORDERS
@@ -49,6 +49,9 @@ if ffi.sizeof("struct kpb_path_times") != _TIMES_DTYPE.itemsize:
 
 _COUNTER_FIELDS = [name for name, _ in ffi.typeof("struct kpb_counters").fields]
 _MAP_FIELDS = [name for name, _ in ffi.typeof("struct kpb_map_counters").fields]
+COSTS = tuple(
+    name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields
+)
 _STATE_FIELDS = [name for name, _ in ffi.typeof("struct kpb_state").fields]
 
 
@@ -255,11 +258,13 @@ class MachineHandle:
     def set_slots(self, nr_slots):
         self._check(lib.kpb_machine_set_slots(self.ptr, nr_slots))
 
-    def replay(self, ops, repeat, mode, every, times):
+    def replay(self, ops, repeat, mode, every, costs_ps, times):
         pointer = _ops_pointer(ops)
         timing = ffi.new("struct kpb_timing *")
         timing.mode = TIMING_MODES.index(mode)
         timing.every = every
+        for name, value in (costs_ps or {}).items():
+            setattr(timing.costs, f"{name}_ps", value)
         buffer = ffi.NULL
         if times is not None:
             if times.dtype != _TIMES_DTYPE or times.shape != (len(PATHS),):

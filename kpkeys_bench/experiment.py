@@ -8,8 +8,8 @@ derived from the other; the counts of the first and the third pass must agree.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from kpkeys_bench import _ffi, sysinfo
 from kpkeys_bench.errors import ConfigError, MachineError
 from kpkeys_bench.geometry import geometry
-from kpkeys_bench.machine import CAUSES, PATHS, Machine, PathTimes, new_times
+from kpkeys_bench.machine import CAUSES, COSTS, PATHS, Machine, PathTimes, new_times
 from kpkeys_bench.results import (
     PKEY_TLB,
     QUANTILES,
@@ -32,6 +32,10 @@ from kpkeys_bench.workloads.workload import Workload
 
 DEFAULT_RAM: Final = 16 << 30
 DEFAULT_OPS: Final = 1_000_000
+MAX_COST_NS: Final = 1e9
+
+TIMED: Final = ("none", "chained", "bracket", "sample")
+"""Ways to take time in the timed pass."""
 
 Progress = Callable[[str], None]
 """Called before each run with its label."""
@@ -60,6 +64,8 @@ class Setup:
         For ``"sample"``: every how many operations the clock is read.
     samples : int
         Moments along the first pass at which the state is recorded; 0 for none.
+    costs_ns : mapping of str to float
+        For the columns ``model_*``: ns that one of each of `COSTS` takes; empty for no such columns.
     """
 
     page_size: str = "4K"
@@ -70,6 +76,7 @@ class Setup:
     timing: str = "bracket"
     sample_every: int = 100
     samples: int = 0
+    costs_ns: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "page_size", geometry(self.page_size).page_size)
@@ -77,8 +84,13 @@ class Setup:
             raise ConfigError(f"{self.ops} operations: give at least 1")
         if not 0 <= self.seed < 1 << 64:
             raise ConfigError(f"seed {self.seed}: give 0 to 2**64 - 1")
-        if self.timing not in _ffi.TIMING_MODES:
-            raise ConfigError(f"timing {self.timing!r}: give {', '.join(_ffi.TIMING_MODES)}")
+        if self.timing not in TIMED:
+            raise ConfigError(f"timing {self.timing!r}: give {', '.join(TIMED)}")
+        for name, cost in self.costs_ns.items():
+            if name not in COSTS or not 0 <= cost <= MAX_COST_NS:
+                raise ConfigError(
+                    f"cost {name}={cost:g}: give 0 to {MAX_COST_NS:g} ns of {', '.join(COSTS)}"
+                )
         if not 1 <= self.sample_every < 1 << 32:
             raise ConfigError(f"a clock read every {self.sample_every} operations: give 1 or more")
         if not 0 <= self.samples <= self.ops:
@@ -115,6 +127,7 @@ def _replay(
     setup: Setup,
     *,
     timing: str = "none",
+    costs_ps: Mapping[str, int] | None = None,
     times: PathTimes | None = None,
     on_sample: Callable[[], None] | None = None,
 ) -> _Pass:
@@ -127,7 +140,14 @@ def _replay(
     for ops, repeat in batches:
         start = time.perf_counter_ns()
         try:
-            machine.replay(ops, repeat, timing=timing, every=setup.sample_every, times=times)
+            machine.replay(
+                ops,
+                repeat,
+                timing=timing,
+                every=setup.sample_every,
+                costs_ps=costs_ps,
+                times=times,
+            )
         except MachineError as error:
             if not machine.stopped():
                 raise
@@ -317,6 +337,8 @@ def run(
             int(times["max_ticks"].max()),
             times["hist"].sum(axis=0),
         )
+    if setup.costs_ns:
+        row |= _model_columns(strategy, workload, setup)
     results.run_rows.append(row)
     for i, path in enumerate(PATHS):
         t = times[i]
@@ -335,6 +357,23 @@ def _null_ns_per_op(strategy: Strategy, workload: Workload, setup: Setup) -> flo
     null = replace(strategy, allocator="null", refill_orders=None)
     with setup.machine(null) as machine:
         return _replay(machine, workload, setup).elapsed_ns / setup.ops
+
+
+def _model_columns(strategy: Strategy, workload: Workload, setup: Setup) -> Row:
+    """What the counted work would take at the stated costs; no clock is read."""
+    times = new_times()
+    costs_ps = {name: round(cost * 1000) for name, cost in setup.costs_ns.items()}
+    with setup.machine(strategy) as machine:
+        _replay(machine, workload, setup, timing="model", costs_ps=costs_ps, times=times)
+    p50, p99, p999 = _ffi.hist_quantiles(times["hist"].sum(axis=0), [0.5, 0.99, 0.999]) / 1000
+    return {
+        "model_ns_per_op": int(times["sum_ticks"].sum()) / 1000 / max(int(times["count"].sum()), 1),
+        "model_ns_p50": p50,
+        "model_ns_p99": p99,
+        "model_ns_p999": p999,
+        "model_ns_max": int(times["max_ticks"].max()) / 1000,
+        "model_costs": " ".join(f"{n}_ns={setup.costs_ns[n]:g}" for n in sorted(setup.costs_ns)),
+    }
 
 
 def _compare_counts(first: Row, other: Row) -> None:

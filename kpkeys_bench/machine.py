@@ -18,6 +18,8 @@ PATHS: Final[tuple[str, ...]] = _ffi.PATHS
 CAUSES: Final[tuple[str, ...]] = _ffi.CAUSES
 """Why the linear map was touched; the rows of the table by cause."""
 TIMING_MODES: Final[tuple[str, ...]] = _ffi.TIMING_MODES
+COSTS: Final[tuple[str, ...]] = _ffi.COSTS
+"""What can be given a cost, for the modelled pass."""
 
 DEFAULT_PHYS_BASE: Final = 1 << 30
 """Where RAM starts, in bytes: as on QEMU's ``virt``, where the traces were recorded."""
@@ -130,6 +132,7 @@ class Machine:
         *,
         timing: str = "none",
         every: int = 1,
+        costs_ps: Mapping[str, int] | None = None,
         times: PathTimes | None = None,
     ) -> None:
         """Replay a whole array, several times if asked to.
@@ -143,10 +146,13 @@ class Machine:
         repeat : int
             How often.
         timing : str
-            ``"none"``, ``"chained"`` (one clock read an operation), ``"bracket"`` (two), or
-            ``"sample"`` (two, every `every`-th operation).
+            ``"none"``, ``"chained"`` (one clock read an operation), ``"bracket"`` (two),
+            ``"sample"`` (two, every `every`-th operation), or ``"model"`` (no clock: what was
+            counted, times its stated cost).
         every : int
             For ``"sample"``.
+        costs_ps : mapping, optional
+            For ``"model"``: picoseconds by name, of `COSTS`; 0 for those that are absent.
         times : array from `new_times`, optional
             Where service times are added up; needed unless `timing` is ``"none"``.
 
@@ -156,7 +162,7 @@ class Machine:
             If an operation makes no sense, or the machine stops (a deadlock). Operations before it
             have been carried out and counted.
         """
-        self._handle.replay(ops, repeat, timing, every, times)
+        self._handle.replay(ops, repeat, timing, every, costs_ps, times)
 
     def counters(self) -> dict[str, int | list[int]]:
         """Everything that was counted since the machine was made."""

@@ -2,7 +2,8 @@
 """Result tables: their columns, and how they are written.
 
 Counts are exact and reproducible. Times (``*_ns*``, ``throughput_ops_s``) are measured on the host
-that is named in the same row; ``service_ns_*`` come from a closed loop.
+that is named in the same row; ``service_ns_*`` come from a closed loop. ``model_*`` are computed from
+counts and the costs stated in ``model_costs``; without stated costs they are empty.
 """
 
 import io
@@ -77,6 +78,11 @@ OTHER_COUNTS: Final = (
 THROUGHPUT: Final = ("throughput_ops_s", "ns_per_op", "null_ns_per_op")
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 SERVICE: Final = tuple(f"service_ns_{name}" for name in (*QUANTILES, "max", "mean"))
+MODEL: Final = (
+    "model_ns_per_op",
+    *(f"model_ns_{name}" for name in ("p50", "p99", "p999", "max")),
+    "model_costs",
+)
 CLOCK: Final = ("timing", "clock", "clock_floor_ns", "clock_quantum_ns")
 HOST: Final = ("host_cpu", "host_kernel", "version", "compiler")
 
@@ -119,7 +125,7 @@ class Results:
     ----------
     run_rows : list of dict
         One per run; columns `IDENTITY`, `COUNTS`, ``refills_order_N``, `THROUGHPUT`, `SERVICE`,
-        `CLOCK`, `HOST` and ``error``.
+        `CLOCK`, `MODEL`, `HOST` and ``error``.
     path_rows, cause_rows, sample_rows, warning_rows : list of dict
         One per run and path, cause, sampled moment, or ``WARN_ON()`` site.
     """
@@ -154,6 +160,7 @@ class Results:
             *THROUGHPUT,
             *SERVICE,
             *CLOCK,
+            *MODEL,
             *HOST,
             "error",
         ]

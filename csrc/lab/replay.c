@@ -249,6 +249,49 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 	return 0;
 }
 
+/* What everything so far would have cost; a clock that only counts move. */
+static u64 kpb_model_clock(const struct kpb_machine *m,
+			   const struct kpb_costs *costs)
+{
+	u64 ps = m->counters.pkey_reg_writes * costs->pkey_reg_write_ps +
+		 m->counters.zeroed_pages * costs->zeroed_page_ps;
+	int cause;
+
+	for (cause = 0; cause < KPB_NR_CAUSES; cause++) {
+		const struct kpb_map_counters *c = &m->map_counters[cause];
+
+		ps += c->tlbi_single * costs->tlbi_single_ps +
+		      c->tlbi_full * costs->tlbi_full_ps +
+		      c->descriptor_writes * costs->descriptor_write_ps;
+	}
+	return ps;
+}
+
+static noinline int kpb_replay_model(const struct kpb_op *ops, u64 nr_ops,
+				     const struct kpb_costs *costs,
+				     struct kpb_path_times *times)
+{
+	struct kpb_machine *m = kpb_this;
+	u64 start = kpb_model_clock(m, costs), i;
+
+	for (i = 0; i < nr_ops; i++) {
+		int path = kpb_do_op(m, &ops[i]);
+		u64 end = kpb_model_clock(m, costs);
+
+		if (unlikely(path < 0)) {
+			m->border.failed_op = m->nr_ops - m->replay_start;
+			return path;
+		}
+		if (m->op_events)
+			path = kpb_op_events(m, path);
+		if (path != KPB_PATH_NONE)
+			kpb_times_add(&times[path], end - start);
+		start = end;
+		kpb_op_account(m, path);
+	}
+	return 0;
+}
+
 /* One copy of the loop for each way to take time. */
 static noinline int kpb_replay_none(const struct kpb_op *ops, u64 nr_ops)
 {
@@ -299,6 +342,10 @@ static int kpb_granule_replay(const struct kpb_op *ops, uint64_t nr_ops,
 		case KPB_TIMING_SAMPLE:
 			ret = kpb_replay_sample(ops, nr_ops, timing->every,
 						times);
+			break;
+		case KPB_TIMING_MODEL:
+			ret = kpb_replay_model(ops, nr_ops, &timing->costs,
+					       times);
 			break;
 		default:
 			ret = -EINVAL;

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Pictures of a comparison; needs the extra ``plot`` (matplotlib)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from kpkeys_bench.errors import ConfigError, ResultError
+from kpkeys_bench.report import best_of_repeats, with_labels
+from kpkeys_bench.results import SPLITS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
+_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#444444")
+_MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_NEEDED: Final = (
+    "allocator",
+    "refill_orders",
+    "page_size",
+    "state",
+    "workload",
+    "seed",
+    "ns_per_op",
+    "null_ns_per_op",
+    "error",
+    *SPLITS,
+    "cached_mean_pages",
+    "service_ns_p50",
+    "service_ns_p99",
+    "service_ns_p999",
+    "clock_floor_ns",
+)
+
+
+def load_runs(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read the runs that ``compare --csv`` wrote.
+
+    Raises
+    ------
+    ResultError
+        If the file cannot be read or lacks a column that the picture needs.
+    """
+    try:
+        runs = pd.read_csv(path, dtype={"refill_orders": "str", "error": "str"})
+    except (OSError, ValueError) as error:
+        raise ResultError(
+            f"cannot read {os.fspath(path)}: {error}; give a file from compare --csv"
+        ) from None
+    missing = [column for column in _NEEDED if column not in runs.columns]
+    if missing or runs.empty:
+        what = f"has no column {missing[0]!r}" if missing else "has no rows"
+        raise ResultError(f"{os.fspath(path)} {what}: give a file from compare --csv")
+    return runs.assign(
+        error=runs["error"].fillna(""), refill_orders=runs["refill_orders"].fillna("")
+    )
+
+
+def _pyplot_figure(rows: int) -> Figure:
+    try:
+        from matplotlib.figure import Figure as MplFigure  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigError(
+            "pictures need matplotlib: pip install 'kpkeys_bench[plot]'"
+        ) from None
+    return MplFigure(figsize=(12, 1.6 + 0.62 * rows), layout="constrained")
+
+
+def _rows(ax: Axes, labels: list[str]) -> None:
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    for y in range(len(labels)):
+        if y % 2:
+            ax.axhspan(y - 0.5, y + 0.5, color="#f3f3f3", zorder=0)
+    ax.grid(axis="x", color="#dddddd", zorder=0)
+    ax.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+
+
+def _offset(i: int, n: int) -> float:
+    """Where in its row the i-th of n strategies stands."""
+    return (i - (n - 1) / 2) * 0.8 / max(n, 1)
+
+
+def comparison_figure(runs: pd.DataFrame) -> Figure:
+    """Splits and tail latency per strategy, a row per workload and state.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of `kpkeys_bench.results.Results.runs`.
+
+    Returns
+    -------
+    matplotlib Figure
+        On the left all splits of the linear map (log scale), on the right service times from p50
+        to p99.9 with a mark at p99.
+    """
+    runs = best_of_repeats(with_labels(runs[runs["error"] == ""]))
+    if runs.empty:
+        raise ResultError("no run without an error: there is nothing to draw")
+    titles = (
+        runs["workload"] + runs["state"].where(runs["state"] != "fresh", "").radd("\n").str.rstrip()
+    )
+    runs = runs.assign(row=titles)
+    labels = list(dict.fromkeys(runs["row"]))
+    strategies = list(dict.fromkeys(runs["strategy"]))
+    figure = _pyplot_figure(len(labels) * (0.5 + 0.12 * len(strategies)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for i, strategy in enumerate(strategies):
+        own = runs[runs["strategy"] == strategy]
+        y = [labels.index(row) + _offset(i, len(strategies)) for row in own["row"]]
+        colour, mark = _COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]
+        if (own["allocator"] != "noblock").all():
+            left.scatter(own["splits"], y, color=colour, marker=mark, s=34, zorder=3)
+        right.hlines(y, own["service_ns_p50"], own["service_ns_p999"], color=colour, lw=2, zorder=2)
+        right.scatter(
+            own["service_ns_p99"], y, color=colour, marker=mark, s=34, zorder=3, label=strategy
+        )
+    for ax in (left, right):
+        _rows(ax, labels)
+        ax.set_xscale("log")
+    left.set_title("Splits of the linear map", loc="left")
+    left.set_xlabel("PUD + contPMD + PMD + contPTE splits since boot (noblock: map is PTEs)")
+    right.set_title("Service time: p50 to p99.9, mark at p99", loc="left")
+    floor = float(runs["clock_floor_ns"].dropna().iloc[0]) if runs["clock_floor_ns"].any() else 0.0
+    right.set_xlabel(f"host ns, closed loop, clock floor of {floor:.0f} ns included")
+    if floor:
+        right.axvline(floor, color="#888888", ls=":", lw=1)
+    figure.legend(
+        *right.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False
+    )
+    return figure
+
+
+def save_figure(figure: Figure, target: str | os.PathLike[str]) -> Path:
+    """Write a picture, atomically; the suffix says what kind (png, svg, pdf).
+
+    Raises
+    ------
+    ResultError
+        If it cannot be written, or the suffix is unknown.
+    """
+    path = Path(target)
+    kind = path.suffix.removeprefix(".").lower() or "png"
+    known = figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise ResultError(f"picture {path}: no such kind; use {', '.join(sorted(known))}")
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            figure.savefig(file, format=kind, dpi=110)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise ResultError(f"cannot write {path}: {error.strerror or error}") from None
+    return path

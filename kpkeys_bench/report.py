@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What people read: the comparison as a table, and in words."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kpkeys_bench.results import SPLITS, Results
+
+#: Columns of the comparison: result column, heading, how to print it.
+_COLUMNS: Final = (
+    ("refills", "refills", "count"),
+    ("refill_fallbacks", "fell\nback", "count"),
+    ("split_pud", "PUD", "count"),
+    ("split_contpmd", "cont\nPMD", "count"),
+    ("split_pmd", "PMD", "count"),
+    ("split_contpte", "cont\nPTE", "count"),
+    ("split_ptps", "tables\nspent", "count"),
+    ("map_leaves", "leaves\nat end", "count"),
+    ("cached_mean_pages", "cached\nmean", "count"),
+    ("unshrinkable_end_pages", "never\nshrinks", "count"),
+    ("ns_per_op", "ns/op", "time"),
+    ("times_null", "x null", "ratio"),
+    ("service_ns_p50", "p50\nns", "time"),
+    ("service_ns_p99", "p99\nns", "time"),
+    ("service_ns_p999", "p99.9\nns", "time"),
+)
+_GROUP: Final = ["page_size", "state", "workload"]
+
+
+def strategy_label(row: Mapping[str, Any]) -> str:
+    """The strategy of a row: ``"pba 9-4-2"``."""
+    return f"{row['allocator']} {row['refill_orders'] or ''}".strip()
+
+
+def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with columns ``strategy``, ``splits`` (all sizes) and ``times_null``."""
+    runs = runs.assign(refill_orders=runs["refill_orders"].fillna("").astype(str))
+    strategy = (runs["allocator"] + " " + runs["refill_orders"]).str.strip()
+    return runs.assign(
+        strategy=strategy,
+        splits=runs[list(SPLITS)].sum(axis=1),
+        times_null=runs["ns_per_op"] / runs["null_ns_per_op"],
+    )
+
+
+def best_of_repeats(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per run and seed: counts do not vary, of times the median of the repeats is taken."""
+    keys = [*_GROUP, "strategy", "seed"]
+    times = [c for c in runs.columns if "_ns" in c or c in {"ns_per_op", "times_null"}]
+    medians = runs.groupby(keys, sort=False)[times].median()
+    first = runs.drop_duplicates(keys).set_index(keys)
+    first[times] = medians[times]
+    return first.reset_index()[runs.columns]
+
+
+def _cell(value: Any, how: str) -> str:  # noqa: ANN401 - a cell holds what a column holds
+    if pd.isna(value):
+        return "-"
+    if how == "count":
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value < 100 or how == "ratio" else f"{value:,.0f}"
+
+
+def comparison_table(results: Results) -> RenderableType:
+    """One section per workload and state, one line per strategy."""
+    runs = best_of_repeats(with_labels(results.runs))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("strategy", no_wrap=True)
+    for _, heading, _how in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for (_, state, workload), group in runs.groupby(_GROUP, sort=False):
+        title = workload if state == "fresh" else f"{workload}, {state}"
+        table.add_row(Text(f"{title}", style="bold"))
+        for row in group.to_dict("records"):
+            cells = [_cell(row[column], how) for column, _, how in _COLUMNS]
+            table.add_row(f" {row['strategy']}", *cells)
+            if row["error"]:
+                table.add_row(Text(f"   {row['error']}", style="red", no_wrap=False))
+    return table
+
+
+def _splits_in_words(runs: pd.DataFrame) -> list[str]:
+    """How often each PBA strategy splits the map, against the one that does so least."""
+    pba = runs[runs["allocator"] == "pba"]
+    if pba["strategy"].nunique() < 2:
+        return []
+    lines = []
+    for state, group in pba.groupby("state", sort=False):
+        total = group.groupby("strategy", sort=False)["splits"].sum()
+        least = total.idxmin()
+        parts = [f"{least} {total[least]:,}"]
+        parts += [
+            f"{strategy} {splits:,} ({splits / total[least]:.1f} times as many)"
+            for strategy, splits in total.sort_values().items()
+            if strategy != least
+        ]
+        nr = group["workload"].nunique()
+        plural = "" if nr == 1 else "s"
+        lines.append(f"Splits on {nr} workload{plural}, {state} memory: {', '.join(parts)}.")
+    return lines
+
+
+def _price_in_words(runs: pd.DataFrame) -> list[str]:
+    """What fewer splits cost in cached pages."""
+    pba = runs[runs["allocator"] == "pba"]
+    if pba["strategy"].nunique() < 2:
+        return []
+    mean = pba.groupby("strategy", sort=False)["cached_mean_pages"].mean().sort_values()
+    parts = [f"{strategy} {pages:,.0f}" for strategy, pages in mean.items()]
+    return [f"Pages cached on average: {', '.join(parts)}."]
+
+
+def _clock_in_words(runs: pd.DataFrame) -> list[str]:
+    timed = runs.dropna(subset=["service_ns_p50"])
+    if timed.empty:
+        return []
+    row = timed.iloc[0]
+    return [
+        f"p50 to p99.9 are service times of a closed loop ({row['timing']}), read with "
+        f"{row['clock']}, whose floor of {row['clock_floor_ns']:.0f} ns and step of "
+        f"{row['clock_quantum_ns']:.0f} ns are in them; ns/op is from a pass without a clock. "
+        "Host nanoseconds are not kernel nanoseconds. Counts are exact."
+    ]
+
+
+def summary(results: Results) -> list[str]:
+    """The comparison in sentences."""
+    runs = best_of_repeats(with_labels(results.runs))
+    good = runs[runs["error"] == ""]
+    lines = _splits_in_words(good) + _price_in_words(good) + _clock_in_words(good)
+    warnings = int(results.runs["warnings"].sum())
+    if warnings:
+        sites = results.warnings.groupby(["file", "line", "what"], sort=False)["count"].sum()
+        first = ", ".join(f"{f}:{n} {w} ({c}x)" for (f, n, w), c in sites.head(3).items())
+        lines.append(f"{warnings} kernel warnings: {first}.")
+    return lines
+
+
+def comparison(results: Results) -> RenderableType:
+    """Table and sentences."""
+    lines = [Text(line) for line in summary(results)]
+    return Group(comparison_table(results), *lines)
+
+
+def key_value_table(values: Mapping[str, Any]) -> RenderableType:
+    """Facts, one a line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in values.items():
+        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+    return table
+
+
+def plain_table(rows: list[dict[str, Any]]) -> RenderableType:
+    """Rows with the same keys as a table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key in rows[0]:
+        table.add_column(key, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    return table
+
+
+def wide_console(*, stderr: bool = False) -> Console:
+    """A console that does not fold tables where the output is no terminal."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=140)
+    return console
