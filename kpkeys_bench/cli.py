@@ -233,7 +233,8 @@ def _save(results: Results, csv_file: str, json_file: str | None, plot_file: str
     "--page-size",
     default="4K",
     show_default=True,
-    type=click.Choice(list(PAGE_SHIFTS), case_sensitive=False),
+    metavar="SIZE",
+    help=f"{', '.join(PAGE_SHIFTS)}.",
 )
 @click.option(
     "--ram",
@@ -343,6 +344,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
             TimeElapsedColumn(),
             console=errors,
             transient=True,
+            disable=not errors.is_terminal,
         ) as progress:
             task = progress.add_task("starting", total=total)
 
@@ -425,7 +427,7 @@ def _flatten(facts: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     "--page-size",
     default="4K",
     show_default=True,
-    type=click.Choice(list(PAGE_SHIFTS), case_sensitive=False),
+    metavar="SIZE",
     help="Of the kernel that was recorded.",
 )
 @click.option("--source", required=True, metavar="TEXT", help="Machine, kernel, how recorded.")
@@ -449,19 +451,24 @@ def plot(*, csv_file: str, output: str) -> None:
     wide_console(stderr=True).print(f"wrote {path}")
 
 
+def _fail(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; every error is one line on standard error and a status that is not 0."""
     try:
         status = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _fail(error.format_message())
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except KpbError as error:
-        click.echo(f"{PROGRAM}: {error}", err=True)
+        _fail(str(error))
         sys.exit(EXIT_ERROR)
     except BrokenPipeError:
         # whoever reads has had enough
@@ -469,9 +476,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_ERROR)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{PROGRAM}: {where}{error.strerror or error}", err=True)
+        _fail(f"{where}{error.strerror or error}")
         sys.exit(EXIT_ERROR)
     except MemoryError:
-        click.echo(f"{PROGRAM}: the host is out of memory: use less --ram or --ops", err=True)
+        _fail("the host is out of memory: use less --ram or --ops")
         sys.exit(EXIT_ERROR)
     sys.exit(status if isinstance(status, int) else 0)

@@ -85,6 +85,16 @@ def _rows(ax: Axes, labels: list[str]) -> None:
         ax.spines[side].set_visible(False)
 
 
+def _log_axis(ax: Axes) -> None:
+    """A log scale whose ticks are plain numbers that do not collide."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _offset(i: int, n: int) -> float:
     """Where in its row the i-th of n strategies stands."""
     return (i - (n - 1) / 2) * 0.8 / max(n, 1)
@@ -127,7 +137,7 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
         )
     for ax in (left, right):
         _rows(ax, labels)
-        ax.set_xscale("log")
+        _log_axis(ax)
     left.set_title("Splits of the linear map", loc="left")
     left.set_xlabel("PUD + contPMD + PMD + contPTE splits since boot (noblock: map is PTEs)")
     right.set_title("Service time: p50 to p99.9, mark at p99", loc="left")

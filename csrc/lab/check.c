@@ -168,7 +168,7 @@ static void kpb_check_aged(struct kpb_check *check)
 
 	if (!kpb_this->config.aged_ppm)
 		return;
-	for (pfn = zone->zone_start_pfn; pfn < zone->first_deferred_pfn; pfn++)
+	for (pfn = zone->zone_start_pfn; pfn < zone->zone_end_pfn; pfn++)
 		if (*kpb_page_type(pfn) == KPB_PG_AGED)
 			kpb_check_own(check, pfn, 1, KPB_OWNER_AGED);
 }
@@ -351,7 +351,7 @@ static void kpb_check_conservation(struct kpb_check *check)
 	unsigned long pfn, end = zone->zone_end_pfn;
 
 	for (pfn = zone->zone_start_pfn; pfn < end; pfn++) {
-		u8 owner = check->owner[pfn - zone->zone_start_pfn];
+		u8 owner;
 
 		if (pfn == zone->first_deferred_pfn)
 			pfn = zone->deferred_end_pfn;
@@ -361,7 +361,8 @@ static void kpb_check_conservation(struct kpb_check *check)
 		if (owner != KPB_OWNER_NONE)
 			continue;
 		/* before late initialisation the PPA keeps its unused pages */
-		if (pfn >= zone->deferred_end_pfn && !kpb_this->late_init_done)
+		if (pfn >= kpb_this->memblock_end >> PAGE_SHIFT &&
+		    !kpb_this->late_init_done)
 			continue;
 		kpb_check_fail(check, "frame %#lx is lost", pfn);
 		return;

@@ -164,6 +164,22 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 	return 0;
 }
 
+static void kpb_note_unprotected(struct kpb_machine *m)
+{
+	unsigned long nr_ptps = m->nr_held + m->nr_early_ptps;
+
+	m->nr_unprotected = nr_ptps > m->nr_pkey_pages ?
+				    nr_ptps - m->nr_pkey_pages : 0;
+}
+
+static void kpb_note_cached(struct kpb_machine *m)
+{
+	u64 nr_cached = kpb_cached_pages(m);
+
+	m->counters.cached_peak_pages =
+		max(m->counters.cached_peak_pages, nr_cached);
+}
+
 static int kpb_granule_create(const struct kpb_config *config,
 			      struct kpb_machine **out, char *msg)
 {
@@ -198,24 +214,9 @@ static int kpb_granule_create(const struct kpb_config *config,
 	map_mem();
 	free_area_init(&m->zone);
 	memblock_free_all();
+	kpb_note_unprotected(m);
 	*out = m;
 	return 0;
-}
-
-static void kpb_note_unprotected(struct kpb_machine *m)
-{
-	unsigned long nr_ptps = m->nr_held + m->nr_early_ptps;
-
-	m->nr_unprotected = nr_ptps > m->nr_pkey_pages ?
-				    nr_ptps - m->nr_pkey_pages : 0;
-}
-
-static void kpb_note_cached(struct kpb_machine *m)
-{
-	u64 nr_cached = kpb_cached_pages(m);
-
-	m->counters.cached_peak_pages =
-		max(m->counters.cached_peak_pages, nr_cached);
 }
 
 static int kpb_granule_init(void)

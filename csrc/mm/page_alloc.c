@@ -516,6 +516,15 @@ static void __free_pages_memory(unsigned long start_pfn, unsigned long end_pfn)
 	}
 }
 
+/* kpb: for the first time, as the state of the machine wants it */
+static void kpb_free_memory(unsigned long start_pfn, unsigned long end_pfn)
+{
+	if (kpb_this->config.aged_ppm)
+		kpb_aged_free_memory(start_pfn, end_pfn);
+	else
+		__free_pages_memory(start_pfn, end_pfn);
+}
+
 /*
  * kpb: give the next section to the free lists. The kernel does so when a
  * zone is low on memory; here it happens as soon as the last movable block of
@@ -535,10 +544,7 @@ static __cold void deferred_grow_zone(struct zone *zone)
 					zone->deferred_end_pfn);
 
 		zone->first_deferred_pfn = end;
-		if (kpb_this->config.aged_ppm)
-			kpb_aged_free_memory(start, end);
-		else
-			__free_pages_memory(start, end);
+		kpb_free_memory(start, end);
 	}
 }
 
@@ -620,13 +626,19 @@ void split_page(struct page *page, unsigned int order)
 	(void)order;
 }
 
-/* The whole of memblock's free memory, to be initialised on demand. */
+/*
+ * The whole of memblock's free memory, to be initialised on demand: all but
+ * what is left at its end of a block of the largest order, which would be on
+ * the lists of smaller ones from the start.
+ */
 void memblock_free_all(void)
 {
 	struct zone *zone = &kpb_this->zone;
+	unsigned long end = kpb_this->memblock_end >> PAGE_SHIFT;
 
 	zone->first_deferred_pfn = zone->zone_start_pfn;
-	zone->deferred_end_pfn = kpb_this->memblock_end >> PAGE_SHIFT;
+	zone->deferred_end_pfn = ALIGN_DOWN(end, MAX_ORDER_NR_PAGES);
+	kpb_free_memory(zone->deferred_end_pfn, end);
 	deferred_grow_zone(zone);
 }
 
