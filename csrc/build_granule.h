@@ -27,24 +27,24 @@
 #include "lab/check.c"
 #include "lab/replay.c"
 
-#define KPB_GRANULE                                                  \
-	{                                                            \
-		.page_shift = PAGE_SHIFT,                            \
-		.geometry = kpb_geometry_fill,                       \
-		.create = kpb_granule_create,                        \
-		.destroy = kpb_machine_free,                         \
-		.init = kpb_granule_init,                            \
-		.init_late = kpb_granule_init_late,                  \
-		.set_slots = kpb_granule_set_slots,                  \
-		.replay = kpb_granule_replay,                        \
-		.counters = kpb_granule_counters,                    \
-		.map_counters = kpb_granule_map_counters,            \
-		.state = kpb_granule_state,                          \
-		.warnings = kpb_granule_warnings,                    \
-		.check = kpb_granule_check,                          \
-		.slot_pfns = kpb_granule_slot_pfns,                  \
-		.cached_pfns = kpb_granule_cached_pfns,              \
-		.free_pfns = kpb_granule_free_pfns,                  \
-		.pageblock_types = kpb_granule_pageblock_types,      \
-		.pkeys = kpb_granule_pkeys,                          \
+#define KPB_GRANULE                                             \
+	{                                                       \
+		.page_shift = PAGE_SHIFT,                       \
+		.geometry = kpb_geometry_fill,                  \
+		.create = kpb_granule_create,                   \
+		.destroy = kpb_machine_free,                    \
+		.init = kpb_granule_init,                       \
+		.init_late = kpb_granule_init_late,             \
+		.set_slots = kpb_granule_set_slots,             \
+		.replay = kpb_granule_replay,                   \
+		.counters = kpb_granule_counters,               \
+		.map_counters = kpb_granule_map_counters,       \
+		.state = kpb_granule_state,                     \
+		.warnings = kpb_granule_warnings,               \
+		.check = kpb_granule_check,                     \
+		.slot_pfns = kpb_granule_slot_pfns,             \
+		.cached_pfns = kpb_granule_cached_pfns,         \
+		.free_pfns = kpb_granule_free_pfns,             \
+		.pageblock_types = kpb_granule_pageblock_types, \
+		.pkeys = kpb_granule_pkeys,                     \
 	}

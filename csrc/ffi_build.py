@@ -25,7 +25,9 @@ ffibuilder.set_source(
     '#include "kpb_api.h"',
     sources=SOURCES,
     depends=sorted(
-        str(path.relative_to(CSRC.parent)) for path in CSRC.rglob("*") if path.suffix in {".c", ".h"}
+        str(path.relative_to(CSRC.parent))
+        for path in CSRC.rglob("*")
+        if path.suffix in {".c", ".h"}
     ),
     include_dirs=["csrc", "csrc/include"],
     define_macros=[("_GNU_SOURCE", "1")],

@@ -25,7 +25,8 @@ static const struct kpb_granule *const kpb_granules[] = {
 const struct kpb_allocator_info kpb_allocators[] = {
 	{ "pba", "v6's pkeys block allocator, on a block-mapped linear map",
 	  KPB_MAP_BLOCK },
-	{ "noblock", "one page at a time, on a PTE-mapped linear map (v5, v7, v8)",
+	{ "noblock",
+	  "one page at a time, on a PTE-mapped linear map (v5, v7, v8)",
 	  KPB_MAP_PTE },
 	{ "null", "does nothing: what the replay itself costs", KPB_MAP_PTE },
 };
@@ -100,7 +101,8 @@ const char *kpb_allocator_help(uint32_t allocator)
 int kpb_allocator_linear_map(uint32_t allocator)
 {
 	return allocator < kpb_nr_allocators ?
-		       (int)kpb_allocators[allocator].linear_map : -EINVAL;
+		       (int)kpb_allocators[allocator].linear_map :
+		       -EINVAL;
 }
 
 /**
@@ -114,7 +116,8 @@ int kpb_allocator_linear_map(uint32_t allocator)
 int kpb_machine_create(const struct kpb_config *config,
 		       struct kpb_machine **out, char *msg)
 {
-	const struct kpb_granule *granule = kpb_find_granule(config->page_shift);
+	const struct kpb_granule *granule =
+		kpb_find_granule(config->page_shift);
 	int ret;
 
 	msg[0] = '\0';
@@ -181,10 +184,9 @@ int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots)
 	return ret;
 }
 
-int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops,
-	       uint64_t nr_ops, uint64_t repeat,
-	       const struct kpb_timing *timing, struct kpb_path_times *times,
-	       uint64_t *failed_op)
+int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops, uint64_t nr_ops,
+	       uint64_t repeat, const struct kpb_timing *timing,
+	       struct kpb_path_times *times, uint64_t *failed_op)
 {
 	int ret = kpb_enter_running(m);
 
@@ -211,7 +213,8 @@ int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)
 	return 0;
 }
 
-int kpb_machine_map_counters(struct kpb_machine *m, struct kpb_map_counters *out)
+int kpb_machine_map_counters(struct kpb_machine *m,
+			     struct kpb_map_counters *out)
 {
 	int ret = kpb_enter(m);
 

@@ -8,22 +8,22 @@
 
 /* One replayed operation, 8 bytes. */
 struct kpb_op {
-	uint32_t slot;		/* which live page; SHRINK: nr_to_scan */
-	uint8_t kind;		/* enum kpb_op_kind */
+	uint32_t slot; /* which live page; SHRINK: nr_to_scan */
+	uint8_t kind;  /* enum kpb_op_kind */
 	uint8_t cpu;
-	uint8_t level;		/* ALLOC: table level; PIN: migratetype;
+	uint8_t level; /* ALLOC: table level; PIN: migratetype;
 				 * SPLIT_OTHER: first page within the pin */
-	uint8_t arg;		/* ALLOC: bit 0 kernel table; PIN: order;
+	uint8_t arg;   /* ALLOC: bit 0 kernel table; PIN: order;
 				 * SPLIT_OTHER: number of pages; SHRINK: priority */
 };
 
 enum kpb_op_kind {
-	KPB_OP_ALLOC,		/* one PTP into an empty slot */
-	KPB_OP_FREE,		/* the PTP in a slot */
-	KPB_OP_PIN,		/* buddy pages for somebody else */
+	KPB_OP_ALLOC, /* one PTP into an empty slot */
+	KPB_OP_FREE,  /* the PTP in a slot */
+	KPB_OP_PIN,   /* buddy pages for somebody else */
 	KPB_OP_UNPIN,
-	KPB_OP_SPLIT_OTHER,	/* permission change on pinned pages */
-	KPB_OP_SHRINK,		/* nr_to_scan 0: do_shrink_slab() */
+	KPB_OP_SPLIT_OTHER, /* permission change on pinned pages */
+	KPB_OP_SHRINK,	    /* nr_to_scan 0: do_shrink_slab() */
 	KPB_NR_OP_KINDS,
 };
 
@@ -39,25 +39,25 @@ enum kpb_path {
 
 /* Why the linear map was touched. */
 enum kpb_cause {
-	KPB_CAUSE_BOOT,		/* everything before late initialisation */
-	KPB_CAUSE_LATE_INIT,	/* deferred pkeys of early and PPA regions */
-	KPB_CAUSE_REFILL,	/* pages from the buddy get the pkey */
-	KPB_CAUSE_RELEASE,	/* pages going back to the buddy lose it */
-	KPB_CAUSE_OTHER,	/* permission changes by somebody else */
+	KPB_CAUSE_BOOT,	     /* everything before late initialisation */
+	KPB_CAUSE_LATE_INIT, /* deferred pkeys of early and PPA regions */
+	KPB_CAUSE_REFILL,    /* pages from the buddy get the pkey */
+	KPB_CAUSE_RELEASE,   /* pages going back to the buddy lose it */
+	KPB_CAUSE_OTHER,     /* permission changes by somebody else */
 	KPB_NR_CAUSES,
 };
 
 enum kpb_timing_mode {
-	KPB_TIMING_NONE,	/* no clock read at all */
-	KPB_TIMING_CHAINED,	/* one clock read an operation */
-	KPB_TIMING_BRACKET,	/* two clock reads an operation */
-	KPB_TIMING_SAMPLE,	/* two clock reads every n-th operation */
-	KPB_TIMING_MODEL,	/* no clock: stated costs of what was counted */
+	KPB_TIMING_NONE,    /* no clock read at all */
+	KPB_TIMING_CHAINED, /* one clock read an operation */
+	KPB_TIMING_BRACKET, /* two clock reads an operation */
+	KPB_TIMING_SAMPLE,  /* two clock reads every n-th operation */
+	KPB_TIMING_MODEL,   /* no clock: stated costs of what was counted */
 };
 
 enum kpb_linear_map {
-	KPB_MAP_BLOCK,		/* BBML2: largest leaves */
-	KPB_MAP_PTE,		/* force_pte_mapping() */
+	KPB_MAP_BLOCK, /* BBML2: largest leaves */
+	KPB_MAP_PTE,   /* force_pte_mapping() */
 };
 
 #define KPB_MAX_REFILL_ORDERS 32
@@ -69,17 +69,17 @@ enum kpb_linear_map {
 
 struct kpb_config {
 	uint64_t ram_bytes;
-	uint64_t phys_base;		/* aligned to 1 GB */
-	uint32_t page_shift;		/* 12, 14 or 16 */
-	uint32_t linear_map;		/* enum kpb_linear_map */
-	uint32_t allocator;		/* index, see kpb_allocator_name() */
+	uint64_t phys_base;  /* aligned to 1 GB */
+	uint32_t page_shift; /* 12, 14 or 16 */
+	uint32_t linear_map; /* enum kpb_linear_map */
+	uint32_t allocator;  /* index, see kpb_allocator_name() */
 	uint32_t nr_refill_orders;
 	uint8_t refill_orders[KPB_MAX_REFILL_ORDERS];
-	uint32_t allow_any_orders;	/* skip the checks on the list */
-	uint32_t zero_pages;		/* really clear pages on __GFP_ZERO */
+	uint32_t allow_any_orders; /* skip the checks on the list */
+	uint32_t zero_pages;	   /* really clear pages on __GFP_ZERO */
 	/* aged state: per million pageblocks with unmovable pages */
 	uint32_t aged_ppm;
-	uint32_t aged_pins;		/* at most so many in one block */
+	uint32_t aged_pins; /* at most so many in one block */
 	uint64_t aged_seed;
 };
 
@@ -119,9 +119,9 @@ struct kpb_counters {
 	uint64_t memcg_uncharges;
 	uint64_t live_peak_pages;
 	uint64_t cached_peak_pages;
-	uint64_t cached_page_ops;	/* integral over operations */
+	uint64_t cached_page_ops; /* integral over operations */
 	uint64_t reserve_low_water_pages;
-	uint64_t unprotected_page_ops;	/* integral over operations */
+	uint64_t unprotected_page_ops; /* integral over operations */
 	uint64_t refills_order[KPB_MAX_ORDERS];
 	uint64_t path_ops[KPB_NR_PATHS];
 	uint64_t buddy_claims;
@@ -130,22 +130,22 @@ struct kpb_counters {
 
 /* The state of a machine at one moment; kB are of mapped memory. */
 struct kpb_state {
-	uint64_t ops;			/* replayed so far */
+	uint64_t ops; /* replayed so far */
 	uint64_t live_pages;
 	uint64_t cached_pages;
 	uint64_t pinned_pages;
-	uint64_t shrinkable_pages;	/* the shrinker's count */
+	uint64_t shrinkable_pages; /* the shrinker's count */
 	uint64_t ptps_for_linear_map;
 	uint64_t unprotected_pages;
-	uint64_t free_pages;		/* in the buddy, deferred included */
-	uint64_t deferred_pages;	/* never touched so far */
+	uint64_t free_pages;	 /* in the buddy, deferred included */
+	uint64_t deferred_pages; /* never touched so far */
 	uint64_t ram_pages;
 	uint64_t map_pud_kb;
 	uint64_t map_contpmd_kb;
 	uint64_t map_pmd_kb;
 	uint64_t map_contpte_kb;
 	uint64_t map_pte_kb;
-	uint64_t map_leaves;		/* TLB entries that would map it all */
+	uint64_t map_leaves; /* TLB entries that would map it all */
 	uint64_t free_pages_order[KPB_MAX_ORDERS];
 };
 
@@ -167,9 +167,9 @@ struct kpb_costs {
 };
 
 struct kpb_timing {
-	uint32_t mode;			/* enum kpb_timing_mode */
-	uint32_t every;			/* KPB_TIMING_SAMPLE: n */
-	struct kpb_costs costs;		/* KPB_TIMING_MODEL */
+	uint32_t mode;		/* enum kpb_timing_mode */
+	uint32_t every;		/* KPB_TIMING_SAMPLE: n */
+	struct kpb_costs costs; /* KPB_TIMING_MODEL */
 };
 
 /* Service times of one path, in clock ticks; modelled ones in picoseconds. */
@@ -183,8 +183,8 @@ struct kpb_path_times {
 struct kpb_clock_info {
 	char name[32];
 	double ns_per_tick;
-	double floor_ns;		/* median of back-to-back reads */
-	double quantum_ns;		/* the step it advances by */
+	double floor_ns;   /* median of back-to-back reads */
+	double quantum_ns; /* the step it advances by */
 };
 
 /* State of a synthetic workload; kpb_gen_fill() continues it. */
@@ -206,10 +206,9 @@ int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots);
  * or is NULL. @failed_op gets the index of the operation that was refused.
  * -EINVAL: an operation makes no sense; -EDEADLK: the machine stopped.
  */
-int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops,
-	       uint64_t nr_ops, uint64_t repeat,
-	       const struct kpb_timing *timing, struct kpb_path_times *times,
-	       uint64_t *failed_op);
+int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops, uint64_t nr_ops,
+	       uint64_t repeat, const struct kpb_timing *timing,
+	       struct kpb_path_times *times, uint64_t *failed_op);
 
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out);
 int kpb_machine_map_counters(struct kpb_machine *m,
@@ -229,13 +228,12 @@ int64_t kpb_machine_slot_pfns(struct kpb_machine *m, uint64_t *out,
 int64_t kpb_machine_cached_pfns(struct kpb_machine *m, uint64_t *out,
 				uint64_t nr);
 int64_t kpb_machine_free_pfns(struct kpb_machine *m, uint32_t order,
-			      uint32_t migratetype, uint64_t *out,
-			      uint64_t nr);
+			      uint32_t migratetype, uint64_t *out, uint64_t nr);
 int64_t kpb_machine_pageblock_types(struct kpb_machine *m, uint8_t *out,
 				    uint64_t nr);
 /* pkey of each of @nr page frames; 255 where nothing is mapped. */
-int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns,
-		      uint8_t *out, uint64_t nr);
+int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
+		      uint64_t nr);
 
 /* Allocators compiled in: NULL past the last. */
 const char *kpb_allocator_name(uint32_t allocator);
@@ -246,12 +244,12 @@ int kpb_allocator_linear_map(uint32_t allocator);
 struct kpb_geometry {
 	uint32_t page_shift;
 	uint32_t max_page_order;
-	uint32_t block_order;		/* pageblock_order */
+	uint32_t block_order; /* pageblock_order */
 	uint32_t ptrs_per_table;
 	uint32_t cont_pte_order;
 	uint32_t pmd_order;
 	uint32_t cont_pmd_order;
-	uint32_t pud_order;		/* 0: no PUD leaves */
+	uint32_t pud_order; /* 0: no PUD leaves */
 	uint32_t nr_refill_orders;
 	uint8_t refill_orders[KPB_MAX_REFILL_ORDERS];
 };

@@ -49,9 +49,7 @@ if ffi.sizeof("struct kpb_path_times") != _TIMES_DTYPE.itemsize:
 
 _COUNTER_FIELDS = [name for name, _ in ffi.typeof("struct kpb_counters").fields]
 _MAP_FIELDS = [name for name, _ in ffi.typeof("struct kpb_map_counters").fields]
-COSTS = tuple(
-    name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields
-)
+COSTS = tuple(name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields)
 _STATE_FIELDS = [name for name, _ in ffi.typeof("struct kpb_state").fields]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 import pandas as pd
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kpkeys_bench import experiment, sysinfo
@@ -30,7 +31,6 @@ from kpkeys_bench.workloads.import_csv import import_csv
 from kpkeys_bench.workloads.trace import load_trace, save_trace, shipped_traces, trace_info
 from kpkeys_bench.workloads.workload import (
     GENERATOR_HELP,
-    GENERATORS,
     TraceWorkload,
     Workload,
     parse_workload,
@@ -76,7 +76,7 @@ def _outputs(command: Command) -> Command:
 
 
 def _emit(
-    rows: list[dict[str, Any]], text: Any, json_file: str | None, csv_file: str | None
+    rows: list[dict[str, Any]], text: RenderableType, json_file: str | None, csv_file: str | None
 ) -> None:
     """Print a table, or give it to machines; both if the machines' copy goes to a file."""
     if json_file == "-" and csv_file == "-":
@@ -92,7 +92,7 @@ def _emit(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(sysinfo.package_version(), prog_name=PROGRAM)
 def cli() -> None:
-    """How should page table pages that carry a protection key be allocated?
+    """Measure how page table pages that carry a protection key should be allocated.
 
     Replays page table workloads on mirrors of the kernel's allocators, over a linear map that
     really splits, and counts what each refill strategy does to it.
@@ -154,9 +154,7 @@ def _costs(text: str | None) -> dict[str, float]:
         try:
             costs[name.strip().removesuffix("_ns")] = float(value)
         except ValueError:
-            raise ConfigError(
-                f"costs {part!r}: write NAME=NS with {', '.join(COSTS)}"
-            ) from None
+            raise ConfigError(f"costs {part!r}: write NAME=NS with {', '.join(COSTS)}") from None
     return costs
 
 
@@ -283,7 +281,7 @@ def _save(results: Results, csv_file: str, json_file: str | None, plot_file: str
 )
 @click.option("--json", "json_file", metavar="FILE", help="All tables. - is standard output.")
 @click.option("--plot", "plot_file", metavar="FILE", help="A picture (png, svg or pdf).")
-def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+def compare(
     *,
     allocators: tuple[str, ...],
     orders: tuple[str, ...],
@@ -388,13 +386,16 @@ def info(*, json_file: str | None, csv_file: str | None) -> None:
 @_outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
     """Allocators, recordings and generators by name."""
-    rows: list[dict[str, Any]] = []
-    for name in ALLOCATORS:
-        rows.append({"kind": "allocator", "name": name, "what": ALLOCATOR_HELP[name]})
-    for name, path in shipped_traces().items():
-        rows.append({"kind": "recording", "name": name, "what": load_trace(path).source})
-    for name in GENERATORS:
-        rows.append({"kind": "generator", "name": name, "what": GENERATOR_HELP[name]})
+    recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
+    rows = [
+        {"kind": kind, "name": name, "what": what}
+        for kind, things in (
+            ("allocator", ALLOCATOR_HELP),
+            ("recording", recordings),
+            ("generator", GENERATOR_HELP),
+        )
+        for name, what in things.items()
+    ]
     _emit(rows, plain_table(rows), json_file, csv_file)
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from kpkeys_bench import _ffi, sysinfo
 from kpkeys_bench.errors import ConfigError, MachineError
 from kpkeys_bench.geometry import geometry
 from kpkeys_bench.machine import CAUSES, COSTS, PATHS, Machine, PathTimes, new_times
 from kpkeys_bench.results import (
-    PKEY_TLB,
     QUANTILES,
     SPLITS,
     Results,
@@ -65,12 +65,12 @@ class Setup:
     samples : int
         Moments along the first pass at which the state is recorded; 0 for none.
     costs_ns : mapping of str to float
-        For the columns ``model_*``: ns that one of each of `COSTS` takes; empty for no such columns.
+        For the columns ``model_*``: ns that one of each of `COSTS` takes; empty: no such columns.
     """
 
     page_size: str = "4K"
     ram: int = DEFAULT_RAM
-    state: State = State()
+    state: State = field(default_factory=State)
     ops: int = DEFAULT_OPS
     seed: int = 1
     timing: str = "bracket"
@@ -179,8 +179,7 @@ def _drain(machine: Machine) -> int:
     ops["kind"] = SHRINK
     ops["slot"] = 1 << machine.geometry.pmd_order
     while True:
-        cached = machine.state()["cached_pages"]
-        assert isinstance(cached, int)
+        cached: int = machine.state()["cached_pages"]
         if not cached:
             return 0
         machine.replay(ops)
@@ -205,15 +204,13 @@ def _identity(strategy: Strategy, workload: Workload, setup: Setup, repeat: int)
 
 
 def _count_columns(machine: Machine) -> Row:
-    counters: dict[str, Any] = dict(machine.counters())
-    state: dict[str, Any] = dict(machine.state())
+    counters = machine.counters()
+    state = machine.state()
     causes = machine.map_counters()
     row: Row = {name: counters[name] for name in counters if isinstance(counters[name], int)}
     row |= {name: sum(c[name] for c in causes.values()) for name in causes[CAUSES[0]]}
     row |= {name: value for name, value in state.items() if name.startswith("map_")}
-    row |= dict(
-        zip(refill_order_columns(_ffi.MAX_ORDERS), counters["refills_order"], strict=True)
-    )
+    row |= dict(zip(refill_order_columns(_ffi.MAX_ORDERS), counters["refills_order"], strict=True))
     row |= {
         "ops": state["ops"],
         "live_end_pages": state["live_pages"],
@@ -226,7 +223,7 @@ def _count_columns(machine: Machine) -> Row:
 
 
 def _sample_columns(machine: Machine) -> Row:
-    state: dict[str, Any] = dict(machine.state())
+    state = machine.state()
     causes = machine.map_counters().values()
     orders = geometry(machine.geometry.page_size).max_page_order + 1
     row: Row = {"op": state["ops"]}
@@ -237,7 +234,7 @@ def _sample_columns(machine: Machine) -> Row:
     return row
 
 
-def _service_columns(count: int, total: int, most: int, hist: Any) -> Row:
+def _service_columns(count: int, total: int, most: int, hist: npt.NDArray[np.uint64]) -> Row:
     """Service times in ns; empty where nothing was timed."""
     if not count:
         return {}
@@ -258,7 +255,6 @@ def _clock_columns(setup: Setup) -> Row:
         "clock_floor_ns": facts["clock_floor_ns"],
         "clock_quantum_ns": facts["clock_quantum_ns"],
     }
-
 
 
 def run(
@@ -305,12 +301,9 @@ def run(
         def on_sample() -> None:
             results.sample_rows.append(identity | _sample_columns(machine))
 
-        first = _replay(
-            machine, workload, setup, on_sample=on_sample if setup.samples else None
-        )
+        first = _replay(machine, workload, setup, on_sample=on_sample if setup.samples else None)
         counts = _count_columns(machine)
         path_counts = machine.counters()["path_ops"]
-        assert isinstance(path_counts, list)
         causes = machine.map_counters()
         results.warning_rows += [identity | dict(warning) for warning in machine.warnings()]
         if not first.error:

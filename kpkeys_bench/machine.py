@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ COSTS: Final[tuple[str, ...]] = _ffi.COSTS
 
 DEFAULT_PHYS_BASE: Final = 1 << 30
 """Where RAM starts, in bytes: as on QEMU's ``virt``, where the traces were recorded."""
+
+Counts = dict[str, Any]
+"""Counters and state by name: int, or a list of int where there is one for each order or path."""
 
 PathTimes = npt.NDArray[np.void]
 """(6,) array from `new_times`: counts and histograms of service times by path, in ticks."""
@@ -164,9 +167,9 @@ class Machine:
         """
         self._handle.replay(ops, repeat, timing, every, costs_ps, times)
 
-    def counters(self) -> dict[str, int | list[int]]:
+    def counters(self) -> Counts:
         """Everything that was counted since the machine was made."""
-        result: dict[str, int | list[int]] = self._handle.counters()
+        result: Counts = self._handle.counters()
         return result
 
     def map_counters(self) -> dict[str, dict[str, int]]:
@@ -174,9 +177,9 @@ class Machine:
         result: dict[str, dict[str, int]] = self._handle.map_counters()
         return result
 
-    def state(self) -> dict[str, int | list[int]]:
+    def state(self) -> Counts:
         """Pages and leaves at this moment, in pages and kB."""
-        result: dict[str, int | list[int]] = self._handle.state()
+        result: Counts = self._handle.state()
         return result
 
     def warnings(self) -> list[Mapping[str, str | int]]:

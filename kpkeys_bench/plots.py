@@ -63,13 +63,11 @@ def load_runs(path: str | os.PathLike[str]) -> pd.DataFrame:
     )
 
 
-def _pyplot_figure(rows: int) -> Figure:
+def _pyplot_figure(rows: float) -> Figure:
     try:
         from matplotlib.figure import Figure as MplFigure  # noqa: PLC0415 - an extra
     except ImportError:
-        raise ConfigError(
-            "pictures need matplotlib: pip install 'kpkeys_bench[plot]'"
-        ) from None
+        raise ConfigError("pictures need matplotlib: pip install 'kpkeys_bench[plot]'") from None
     return MplFigure(figsize=(12, 1.6 + 0.62 * rows), layout="constrained")
 
 

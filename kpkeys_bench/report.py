@@ -92,13 +92,12 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
         return []
     lines = []
     for state, group in pba.groupby("state", sort=False):
-        total = group.groupby("strategy", sort=False)["splits"].sum()
-        least = total.idxmin()
-        parts = [f"{least} {total[least]:,}"]
+        sums = group.groupby("strategy", sort=False)["splits"].sum().to_dict()
+        (least, fewest), *others = sorted(sums.items(), key=lambda item: item[1])
+        parts = [f"{least} {fewest:,}"]
         parts += [
-            f"{strategy} {splits:,} ({splits / total[least]:.1f} times as many)"
-            for strategy, splits in total.sort_values().items()
-            if strategy != least
+            f"{strategy} {splits:,} ({splits / fewest:.1f} times as many)"
+            for strategy, splits in others
         ]
         nr = group["workload"].nunique()
         plural = "" if nr == 1 else "s"
@@ -121,12 +120,13 @@ def _clock_in_words(runs: pd.DataFrame) -> list[str]:
     if timed.empty:
         return []
     row = timed.iloc[0]
-    return [
+    sentence = (
         f"p50 to p99.9 are service times of a closed loop ({row['timing']}), read with "
         f"{row['clock']}, whose floor of {row['clock_floor_ns']:.0f} ns and step of "
         f"{row['clock_quantum_ns']:.0f} ns are in them; ns/op is from a pass without a clock. "
         "Host nanoseconds are not kernel nanoseconds. Counts are exact."
-    ]
+    )
+    return [sentence]
 
 
 def summary(results: Results) -> list[str]:
@@ -136,8 +136,12 @@ def summary(results: Results) -> list[str]:
     lines = _splits_in_words(good) + _price_in_words(good) + _clock_in_words(good)
     warnings = int(results.runs["warnings"].sum())
     if warnings:
-        sites = results.warnings.groupby(["file", "line", "what"], sort=False)["count"].sum()
-        first = ", ".join(f"{f}:{n} {w} ({c}x)" for (f, n, w), c in sites.head(3).items())
+        keys = ["file", "line", "what"]
+        sites = results.warnings.groupby(keys, sort=False)["count"].sum().reset_index()
+        first = ", ".join(
+            f"{s['file']}:{s['line']} {s['what']} ({s['count']}x)"
+            for s in sites.head(3).to_dict("records")
+        )
         lines.append(f"{warnings} kernel warnings: {first}.")
     return lines
 

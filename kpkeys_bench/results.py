@@ -2,8 +2,8 @@
 """Result tables: their columns, and how they are written.
 
 Counts are exact and reproducible. Times (``*_ns*``, ``throughput_ops_s``) are measured on the host
-that is named in the same row; ``service_ns_*`` come from a closed loop. ``model_*`` are computed from
-counts and the costs stated in ``model_costs``; without stated costs they are empty.
+that is named in the same row; ``service_ns_*`` come from a closed loop. ``model_*`` are computed
+from counts and the costs stated in ``model_costs``; without stated costs they are empty.
 """
 
 import io

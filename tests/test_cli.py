@@ -212,8 +212,11 @@ def test_plot_draws_from_the_csv_and_refuses_other_files(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "</svg>" in (tmp_path / "out.svg").read_text()
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    for args in (("other.csv", "-o", "x.png"), ("absent.csv", "-o", "x.png"),
-                 ("compare.csv", "-o", "x.docx")):
+    for args in (
+        ("other.csv", "-o", "x.png"),
+        ("absent.csv", "-o", "x.png"),
+        ("compare.csv", "-o", "x.docx"),
+    ):
         done = kpkeys_bench("plot", *args, cwd=tmp_path)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1

@@ -26,21 +26,75 @@ SMALLEST = Strategy("pba", (2,))
 NOBLOCK = Strategy("noblock")
 
 # what others rely on; written down here once more, so that a renamed column is noticed
-SCHEMA = """
-allocator variant refill_orders page_size ram_bytes state workload workload_sha256 seed repeat ops
-allocs frees failed_allocs live_peak_pages live_end_pages
-refills refill_fallbacks refilled_pages released_pages
-split_pud split_contpmd split_pmd split_contpte split_ptps ptps_for_linear_map
-set_pkey_calls set_pkey_pages tlbi_single tlbi_full descriptor_writes
-cached_peak_pages cached_mean_pages cached_end_pages reserve_low_water_pages unshrinkable_end_pages
-unprotected_end_pages unprotected_page_ops warnings
-map_pud_kb map_contpmd_kb map_pmd_kb map_contpte_kb map_pte_kb map_leaves
-throughput_ops_s ns_per_op null_ns_per_op
-service_ns_p50 service_ns_p90 service_ns_p99 service_ns_p999 service_ns_p9999 service_ns_max
-service_ns_mean clock clock_floor_ns clock_quantum_ns
-model_ns_per_op model_ns_p50 model_ns_p99 model_ns_p999 model_ns_max
-host_cpu host_kernel version compiler
-""".split()
+SCHEMA = [
+    "allocator",
+    "variant",
+    "refill_orders",
+    "page_size",
+    "ram_bytes",
+    "state",
+    "workload",
+    "workload_sha256",
+    "seed",
+    "repeat",
+    "ops",
+    "allocs",
+    "frees",
+    "failed_allocs",
+    "live_peak_pages",
+    "live_end_pages",
+    "refills",
+    "refill_fallbacks",
+    "refilled_pages",
+    "released_pages",
+    "split_pud",
+    "split_contpmd",
+    "split_pmd",
+    "split_contpte",
+    "split_ptps",
+    "ptps_for_linear_map",
+    "set_pkey_calls",
+    "set_pkey_pages",
+    "tlbi_single",
+    "tlbi_full",
+    "descriptor_writes",
+    "cached_peak_pages",
+    "cached_mean_pages",
+    "cached_end_pages",
+    "reserve_low_water_pages",
+    "unshrinkable_end_pages",
+    "unprotected_end_pages",
+    "unprotected_page_ops",
+    "warnings",
+    "map_pud_kb",
+    "map_contpmd_kb",
+    "map_pmd_kb",
+    "map_contpte_kb",
+    "map_pte_kb",
+    "map_leaves",
+    "throughput_ops_s",
+    "ns_per_op",
+    "null_ns_per_op",
+    "service_ns_p50",
+    "service_ns_p90",
+    "service_ns_p99",
+    "service_ns_p999",
+    "service_ns_p9999",
+    "service_ns_max",
+    "service_ns_mean",
+    "clock",
+    "clock_floor_ns",
+    "clock_quantum_ns",
+    "model_ns_per_op",
+    "model_ns_p50",
+    "model_ns_p99",
+    "model_ns_p999",
+    "model_ns_max",
+    "host_cpu",
+    "host_kernel",
+    "version",
+    "compiler",
+]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +231,7 @@ def test_setup_that_cannot_be_is_refused(changes, why):
 def test_interrupted_comparison_leaves_what_was_computed():
     results = Results()
 
-    def interrupt(label):
+    def interrupt(_label):
         if len(results.run_rows) == 2:
             raise KeyboardInterrupt
 
@@ -226,7 +280,7 @@ def test_full_disk_keeps_the_old_file(compared, tmp_path, monkeypatch):
     target = tmp_path / "out.csv"
     target.write_text("old")
 
-    def no_space(fd):
+    def no_space(_fd):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", no_space)

@@ -115,7 +115,9 @@ class SamePrograms(RuleBasedStateMachine):
     @initialize(box=st.sampled_from(BOXES))
     def create(self, box):
         page_size, ram, orders, linear_map = box
-        self.model = Model(page_size=page_size, ram=ram, refill_orders=orders, linear_map=linear_map)
+        self.model = Model(
+            page_size=page_size, ram=ram, refill_orders=orders, linear_map=linear_map
+        )
         strategy = Strategy("pba", orders) if linear_map == "block" else Strategy("noblock")
         self.machine = Machine(strategy, page_size=page_size, ram=ram)
         self.machine.set_slots(SLOTS)

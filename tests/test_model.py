@@ -74,9 +74,14 @@ def pins(model: Model, *requests: tuple[int, int]) -> list[int | None]:
         ("4K", 2 * GB, GB, {"pud": 2}, 1),
         # The third GB is not whole: 512 MB = 256 PMDs below one PMD table.
         ("4K", 2 * GB + 512 * MB, GB, {"pud": 2, "contpmd": 256}, 2),
+        # A PUD table covers 512 GB; physical addresses may begin at 0.
+        ("4K", 513 * GB, 0, {"pud": 513}, 2),
         # A contPMD group is 1 GB = 32 PMDs of 32 MB: 256 MB have none. No PUD table: folded.
         ("16K", 256 * MB, GB, {"pmd": 8}, 1),
         ("16K", GB + 32 * MB, GB, {"contpmd": 32, "pmd": 1}, 1),
+        # A PMD table covers 64 GB here, and 4 TB at 64K.
+        ("16K", 65 * GB, GB, {"contpmd": 65 * 32}, 2),
+        ("64K", 4096 * GB + 512 * MB, GB, {"pmd": 8193}, 2),
         # A contPMD group is 16 GB, and the physical address 1 GB is not aligned to that.
         ("64K", 16 * GB, GB, {"pmd": 32}, 1),
         ("64K", 16 * GB, 16 * GB, {"contpmd": 32}, 1),
@@ -114,6 +119,7 @@ def test_linear_map_of_ptes_has_no_hints(page_size: str, ram: int, ptes: int, ta
 
 def test_counters_fresh_count_only_the_tables_of_the_map() -> None:
     model = Model()
+    assert len(model.pageblock_types()) == 128  # 256 MB.
     assert {name: value for name, value in model.counters.items() if value} == {
         "ptps_for_linear_map": 2
     }
@@ -144,6 +150,30 @@ def test_mem_init_64k_cuts_a_pageblock_by_what_fits() -> None:
         (9, MOVABLE): [0x5C00],
     }
     assert model.pageblock_types() == [MOVABLE]
+
+
+@pytest.mark.parametrize(
+    ("page_size", "ram", "orders"),
+    [
+        # Two whole pageblocks below PPA's chunk; no piece is larger, aligned though they are.
+        ("16K", 96 * MB, {(11, MOVABLE): [BASE_16K, BASE_16K + 2048]}),
+        (
+            "64K",
+            2 * GB,
+            {
+                (13, MOVABLE): [BASE_64K, BASE_64K + 8192, BASE_64K + 16384],
+                (12, MOVABLE): [BASE_64K + 24576],
+                (11, MOVABLE): [BASE_64K + 28672],
+                (10, MOVABLE): [BASE_64K + 30720],
+                (9, MOVABLE): [BASE_64K + 31744],
+            },
+        ),
+    ],
+)
+def test_mem_init_has_no_piece_above_the_largest_order(
+    page_size: str, ram: int, orders: dict[tuple[int, int], list[int]]
+) -> None:
+    assert Model(page_size, ram, refill_orders=REFILL_ORDERS[page_size]).free_lists() == orders
 
 
 def test_ppa_several_chunks_are_one_range_and_the_last_one_is_set_first() -> None:
@@ -204,6 +234,31 @@ def test_ppa_without_room_for_a_chunk_leaves_single_pages_unprotected() -> None:
     assert changes(model, model.init_late)["set_pkey_calls"] == 1  # The early region only.
     assert (model.pkey(BASE_4K + 511), model.pkey(BASE_4K + 510)) == (0, 0)
     assert model.unprotected_pages == 2
+    model.check()
+
+
+def test_ppa_chunk_of_all_memory_leaves_boot_without_a_reserve() -> None:
+    # 2 MB of RAM are one chunk: neither the first refill nor the splits for PPA's own pages get
+    # any memory, so the two tables stay unprotected. Then the other 510 pages are free.
+    model = Model(ram=2 * MB)
+    assert model.free_lists() == {}
+    model.hardened_init()
+    assert model.cached_pfns() == []
+    assert changes(model, model.init_late) == {"set_pkey_calls": 1, "set_pkey_pages": 2}
+    assert model.unprotected_pages == 2
+    assert model.free_lists()[8, MOVABLE] == [BASE_4K]
+    model.check()
+
+
+def test_ppa_chunk_below_an_unaligned_end_leaves_a_gap_to_nobody() -> None:
+    # 10 MB end 2 MB above the highest possible chunk of 4 MB.
+    model = Model(ram=10 * MB, refill_orders=(10, 2))
+    assert model.free_lists() == {(10, MOVABLE): [BASE_4K]}
+    model.check()
+    model.hardened_init()
+    model.init_late()
+    assert [model.pkey(pfn) for pfn in (0x407FD, 0x407FE, 0x407FF, 0x40800)] == [0, 1, 1, 0]
+    assert model.free_lists()[9, MOVABLE] == [0x40400]
     model.check()
 
 
@@ -790,6 +845,7 @@ def test_shrink_after_a_partial_one_takes_pages_in_no_block() -> None:
     assert model.shrink(64) == 64
     model.free(in_use)
     assert len(model.cached_pfns()) == 446
+    assert model.shrink(0) == -1
     # Less than the 430 shrinkable ones; the PMD is a table already.
     moved = changes(model, lambda: model.shrink(100))
     assert moved["released_pages"] == 100
@@ -897,8 +953,11 @@ def test_shrink_needs_fewer_pages_in_no_block_than_in_the_target() -> None:
 def test_shrink_before_late_init_stops() -> None:
     model = Model(ram=64 * MB)
     model.hardened_init()
+    model.alloc()
     assert model.shrink(512) == -1
-    assert model.shrink_slab(0) == 0
+    assert [model.shrink_slab(0) for _ in range(3)] == [0, 0, 0]
+    model.init_late()
+    assert model.shrink(512) == 494
 
 
 def test_shrink_64k_never_finds_a_block() -> None:
@@ -910,16 +969,16 @@ def test_shrink_64k_never_finds_a_block() -> None:
 
 
 class Failing(Model):
-    """A machine on which the split before the k-th pkey change fails, if `fail_at` is set to k."""
+    """A machine on which the k-th split of a range fails, once `fail_at` is set to k."""
 
     fail_at: int | None = None
 
-    def _prepare(self) -> int:
+    def _split_range(self, pfn: int, nr_pages: int) -> int:
         if self.fail_at is not None:
             self.fail_at -= 1
             if self.fail_at == 0:
                 return -errno.ENOMEM
-        return super()._prepare()
+        return super()._split_range(pfn, nr_pages)
 
 
 def test_shrink_error_on_a_single_page_loses_the_rest_of_the_list() -> None:
@@ -950,6 +1009,38 @@ def test_shrink_error_on_a_whole_block_turns_it_into_loose_pages() -> None:
     assert len(model.cached_pfns()) == 528
     # Now no block has 64 free pages: single pages go, and the intact 2 MB are split.
     assert changes(model, lambda: model.shrink(1))["split_pmd"] == 1
+    model.check()
+
+
+def test_noblock_error_gives_the_page_back() -> None:
+    model = Failing(ram=8 * MB, linear_map="pte")
+    model.hardened_init()
+    model.init_late()
+    before = model.free_lists()
+    model.fail_at = 1
+    assert changes(model, model.alloc) == {
+        "allocs": 1,
+        "failed_allocs": 1,
+        "released_pages": 1,
+        "set_pkey_calls": 1,
+        "set_pkey_pages": 1,
+        "zeroed_pages": 1,
+        "memcg_charges": 1,
+        "memcg_uncharges": 1,
+    }
+    # The 4 MB from which it was cut are UNMOVABLE now.
+    assert before[10, MOVABLE] == model.free_lists()[10, UNMOVABLE] == [BASE_4K]
+    model.check()
+
+
+def test_init_late_ignores_an_error_on_the_early_region() -> None:
+    model = Failing(ram=64 * MB)
+    model.hardened_init()
+    model.fail_at = 1
+    model.init_late()
+    # 511 cached ones, and the one that became a table.
+    assert model.unprotected_pages == 512
+    assert model.counters["warnings"] == 0
     model.check()
 
 
@@ -1251,6 +1342,23 @@ def test_pin_movable_counts_movable_pages_alike() -> None:
     model.check()
 
 
+def test_pin_movable_counts_only_what_is_still_movable() -> None:
+    model = Model(ram=8 * MB)
+    assert pins(model, (10, MOVABLE), (8, UNMOVABLE), (0, UNMOVABLE)) == [
+        0x40000,
+        0x40400,
+        0x40500,
+    ]
+    # A page is stolen, given back, and goes to an UNMOVABLE request.
+    assert model.pin(0, MOVABLE) == 0x40501
+    model.unpin(0x40501, 0)
+    assert model.pin(0, UNMOVABLE) == 0x40501
+    model.unpin(0x40500, 0)
+    # 255 free and none movable: stolen.
+    assert model.pin(0, MOVABLE) == 0x40500
+    assert model.pageblock_types()[2] == UNMOVABLE
+
+
 def test_pin_counts_nothing_alike_between_unmovable_and_reclaimable() -> None:
     # 255 pages free in an UNMOVABLE block, 257 UNMOVABLE: a RECLAIMABLE request steals.
     model = Model(ram=8 * MB)
@@ -1319,7 +1427,7 @@ def test_pin_which_cannot_claim_one_order_tries_the_next_lower_one() -> None:
         {"ram": 0},
         {"ram": 3 * MB},
         {"page_size": "64K", "ram": 256 * MB},
-        {"phys_base": 512 * MB},
+        {"phys_base": GB + 512 * MB},
         {"phys_base": -GB},
         {"refill_orders": ()},
         {"refill_orders": (9, 4)},
@@ -1383,6 +1491,67 @@ def test_arguments_which_nobody_handed_out_are_refused() -> None:
         assert model.counters == before
     model.unpin(pinned, 1)
     model.check()
+
+
+# --- The invariants themselves ---
+
+
+def overlap_leaves(model: Model) -> None:
+    # The sum of the sizes stays what it is.
+    del model._leaves["pmd"][6]
+    model._leaves["pte"].update(dict.fromkeys(range(5 * 512, 6 * 512), 0))
+
+
+def cut_a_free_pair(model: Model) -> None:
+    model._buddy._remove(0x43FFC)
+    model._buddy._add(0x43FFC, 0, MOVABLE, tail=False)
+    model._buddy._add(0x43FFD, 0, MOVABLE, tail=False)
+
+
+def swap_tables(model: Model) -> None:
+    model._tables["pte", 5] = model._tables.pop(("pte", 31))
+
+
+def forget_a_table(model: Model) -> None:
+    # The PUD table has no leaf of its own; the page is not lost.
+    model._in_use.add(model._tables.pop(("pud", 0)))
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "message"),
+    [
+        (lambda model: model._buddy.lists[0, MOVABLE].update({0x43FFF: None}), "lists .* differ"),
+        (lambda model: model._buddy._add(0x40001, 1, UNMOVABLE, tail=True), "not aligned"),
+        (lambda model: model._buddy.types.__setitem__(31, UNMOVABLE), "of type 0"),
+        (lambda model: model._buddy.types.__setitem__(5, UNMOVABLE), "of type 0"),
+        (cut_a_free_pair, "not merged"),
+        (lambda model: model._cached.pop(), "not conserved"),
+        (lambda model: model._buddy._remove(0x43FFC), "not conserved"),
+        (lambda model: model._cached.append(0x40200), "two owners"),
+        (lambda model: model._in_use.add(0x50000), "outside RAM"),
+        (lambda model: model._charged.add(0x40000), "charged"),
+        (lambda model: model._blocks.update({0x40000: 510}), "counts 510 free pages, 511"),
+        (lambda model: model._blocks.update({0x40200: 1}), "counts 1 free pages, 0"),
+        (lambda model: model._leaves["pmd"].pop(5), "leaves map 15872 of 16384"),
+        (overlap_leaves, "as well"),
+        (swap_tables, "tables"),
+        (forget_a_table, "tables"),
+        (lambda model: model.counters.update(ptps_for_linear_map=2), "is 2, there are 3"),
+        (lambda model: model._hints["pte"].remove(31 * 512), "not whole"),
+        (lambda model: model._leaves["pte"].update({31 * 512: 1}), "has pkeys"),
+        (lambda model: model._hints["pmd"].update(range(1024, 1040)), "without leaves"),
+        (lambda model: model._leaves["pmd"].update({0: 0}), "without the pkey"),
+        (lambda model: model._leaves["pmd"].update({1: 1}), "free pages with pkey 1"),
+    ],
+)
+def test_check_of_a_corrupt_machine_says_what_is_wrong(
+    corrupt: Callable[[Model], object], message: str
+) -> None:
+    model = booted(ram=64 * MB)
+    model.check()
+    corrupt(model)
+    with pytest.raises(AssertionError, match=message):
+        model.check()
 
 
 # --- Invariants under any sequence of calls ---

@@ -20,7 +20,7 @@ struct kpb_allocator_ops {
 	bool (*ready_for_direct_map_split)(void);
 	void (*init)(void);
 	void (*init_late)(void);
-	int (*register_shrinker)(void);	/* at late_initcall time */
+	int (*register_shrinker)(void); /* at late_initcall time */
 	phys_addr_t (*physmem_alloc)(void);
 	/* for the checker and the reports: what is in the cache? */
 	unsigned long (*nr_cached)(void);

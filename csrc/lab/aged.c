@@ -45,8 +45,8 @@ static void kpb_aged_free_block(unsigned long start_pfn, unsigned long end_pfn)
 void kpb_aged_free_memory(unsigned long start_pfn, unsigned long end_pfn)
 {
 	while (start_pfn < end_pfn) {
-		unsigned long next = min(ALIGN(start_pfn + 1, pageblock_nr_pages),
-					 end_pfn);
+		unsigned long next =
+			min(ALIGN(start_pfn + 1, pageblock_nr_pages), end_pfn);
 
 		kpb_aged_free_block(start_pfn, next);
 		start_pfn = next;

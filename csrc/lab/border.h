@@ -57,9 +57,9 @@ extern const struct kpb_granule kpb_granule_64k;
 /* The head of every machine. */
 struct kpb_border {
 	const struct kpb_granule *granule;
-	atomic_bool busy;	/* a thread is inside */
-	bool stopped;		/* deadlock or BUG: nothing more may run */
-	jmp_buf escape;		/* out of a stopped machine */
+	atomic_bool busy; /* a thread is inside */
+	bool stopped;	  /* deadlock or BUG: nothing more may run */
+	jmp_buf escape;	  /* out of a stopped machine */
 	uint64_t failed_op;
 	char msg[KPB_MSG_BYTES];
 };

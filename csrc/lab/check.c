@@ -35,18 +35,18 @@ static const char *const kpb_owner_names[KPB_NR_OWNERS] = {
 };
 
 struct kpb_check {
-	u8 *owner;		/* by frame - zone_start_pfn */
+	u8 *owner; /* by frame - zone_start_pfn */
 	u64 nr_of[KPB_NR_OWNERS];
 	u64 nr_leaves[KPB_NR_LEAVES];
 	u64 mapped_bytes;
 	u64 nr_pkey_pages;
-	u64 nr_stray_pkeys;	/* frames with the pkey that are no PTP */
+	u64 nr_stray_pkeys; /* frames with the pkey that are no PTP */
 	char *msg;
 	bool failed;
 };
 
-__attribute__((__format__(__printf__, 2, 3)))
-static void kpb_check_fail(struct kpb_check *check, const char *fmt, ...)
+__attribute__((__format__(__printf__, 2, 3))) static void
+kpb_check_fail(struct kpb_check *check, const char *fmt, ...)
 {
 	va_list args;
 
@@ -94,23 +94,26 @@ static void kpb_check_free_list(struct kpb_check *check, unsigned int order,
 
 		(*nr_free)++;
 		if (!PageBuddy(page) || buddy_order(page) != order)
-			kpb_check_fail(check,
-				       "frame %#lx is on the list of order %u but marked %#x",
-				       pfn, order, *kpb_page_type(pfn));
+			kpb_check_fail(
+				check,
+				"frame %#lx is on the list of order %u but marked %#x",
+				pfn, order, *kpb_page_type(pfn));
 		if (!IS_ALIGNED(pfn, 1UL << order))
 			kpb_check_fail(check,
 				       "frame %#lx is not aligned to order %u",
 				       pfn, order);
 		if (get_pfnblock_migratetype(pfn) != mt)
-			kpb_check_fail(check,
-				       "frame %#lx is on the list of type %d, its pageblock has type %d",
-				       pfn, mt, get_pfnblock_migratetype(pfn));
+			kpb_check_fail(
+				check,
+				"frame %#lx is on the list of type %d, its pageblock has type %d",
+				pfn, mt, get_pfnblock_migratetype(pfn));
 		if (order < MAX_PAGE_ORDER &&
 		    page_is_buddy(__find_buddy_pfn(pfn, order), order) &&
 		    order < pageblock_order)
-			kpb_check_fail(check,
-				       "frame %#lx and its buddy are free at order %u and did not merge",
-				       pfn, order);
+			kpb_check_fail(
+				check,
+				"frame %#lx and its buddy are free at order %u and did not merge",
+				pfn, order);
 		kpb_check_own(check, pfn, 1UL << order, KPB_OWNER_BUDDY);
 	}
 }
@@ -127,15 +130,17 @@ static void kpb_check_buddy(struct kpb_check *check)
 		for (mt = 0; mt < MIGRATE_TYPES; mt++)
 			kpb_check_free_list(check, order, mt, &nr_free);
 		if (nr_free != zone->free_area[order].nr_free)
-			kpb_check_fail(check,
-				       "order %u: nr_free is %lu, the lists hold %llu",
-				       order, zone->free_area[order].nr_free,
-				       (unsigned long long)nr_free);
+			kpb_check_fail(
+				check,
+				"order %u: nr_free is %lu, the lists hold %llu",
+				order, zone->free_area[order].nr_free,
+				(unsigned long long)nr_free);
 	}
 	if (check->nr_of[KPB_OWNER_BUDDY] != zone->nr_free_pages)
 		kpb_check_fail(check, "%lu free pages counted, %llu on lists",
 			       zone->nr_free_pages,
-			       (unsigned long long)check->nr_of[KPB_OWNER_BUDDY]);
+			       (unsigned long long)
+				       check->nr_of[KPB_OWNER_BUDDY]);
 }
 
 static int kpb_check_cached_page(struct page *page, void *data)
@@ -293,7 +298,8 @@ static void kpb_check_map(struct kpb_check *check, bool leaves)
 		}
 		if (CONFIG_PGTABLE_LEVELS > 3 && !leaves)
 			kpb_check_own(check,
-				      kpb_desc_phys(pgd_val(*pgdp)) >> PAGE_SHIFT,
+				      kpb_desc_phys(pgd_val(*pgdp)) >>
+					      PAGE_SHIFT,
 				      1, KPB_OWNER_LINEAR_MAP);
 		for (j = 0; j < PTRS_PER_PUD; j++, addr += PUD_SIZE)
 			kpb_check_pud(check, pud_offset(pgdp, addr), addr,
@@ -305,7 +311,8 @@ static void kpb_check_counts(struct kpb_check *check)
 {
 	struct kpb_machine *m = kpb_this;
 	const u64 *nr_of = check->nr_of;
-	unsigned long nr_ptps = nr_of[KPB_OWNER_CACHED] + nr_of[KPB_OWNER_SLOT] +
+	unsigned long nr_ptps = nr_of[KPB_OWNER_CACHED] +
+				nr_of[KPB_OWNER_SLOT] +
 				nr_of[KPB_OWNER_LINEAR_MAP];
 	unsigned long nr_unprotected;
 	int leaf;
@@ -316,13 +323,14 @@ static void kpb_check_counts(struct kpb_check *check)
 			       (unsigned long long)m->config.ram_bytes);
 	for (leaf = 0; leaf < KPB_NR_LEAVES; leaf++)
 		if (check->nr_leaves[leaf] != m->nr_leaves[leaf])
-			kpb_check_fail(check,
-				       "leaf size %d: %llu counted, %llu in the map",
-				       leaf,
-				       (unsigned long long)m->nr_leaves[leaf],
-				       (unsigned long long)check->nr_leaves[leaf]);
+			kpb_check_fail(
+				check,
+				"leaf size %d: %llu counted, %llu in the map",
+				leaf, (unsigned long long)m->nr_leaves[leaf],
+				(unsigned long long)check->nr_leaves[leaf]);
 	if (check->nr_pkey_pages != m->nr_pkey_pages)
-		kpb_check_fail(check, "%lu frames with the pkey counted, %llu in the map",
+		kpb_check_fail(check,
+			       "%lu frames with the pkey counted, %llu in the map",
 			       m->nr_pkey_pages,
 			       (unsigned long long)check->nr_pkey_pages);
 	if (nr_of[KPB_OWNER_CACHED] != kpb_cached_pages(m))
@@ -336,8 +344,10 @@ static void kpb_check_counts(struct kpb_check *check)
 			       m->nr_early_ptps + m->nr_split_ptps,
 			       (unsigned long long)nr_of[KPB_OWNER_LINEAR_MAP]);
 	if (check->nr_stray_pkeys)
-		kpb_check_fail(check, "%llu frames carry the page table pkey and are no PTP",
-			       (unsigned long long)check->nr_stray_pkeys);
+		kpb_check_fail(
+			check,
+			"%llu frames carry the page table pkey and are no PTP",
+			(unsigned long long)check->nr_stray_pkeys);
 	nr_unprotected = nr_ptps - check->nr_pkey_pages;
 	if (nr_unprotected != m->nr_unprotected)
 		kpb_check_fail(check, "%lu unprotected PTPs counted, %lu found",

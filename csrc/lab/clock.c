@@ -23,8 +23,8 @@ static __attribute__((constructor)) void kpb_clock_choose(void)
 	unsigned int a, b, c, d;
 
 	/* invariant TSC: constant rate, does not stop */
-	kpb_clock_has_counter =
-		__get_cpuid(0x80000007u, &a, &b, &c, &d) && (d & (1u << 8));
+	kpb_clock_has_counter = __get_cpuid(0x80000007u, &a, &b, &c, &d) &&
+				(d & (1u << 8));
 #elif defined(__aarch64__)
 	kpb_clock_has_counter = true;
 #endif

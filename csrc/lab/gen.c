@@ -200,9 +200,11 @@ static void fork_storm_pick(struct kpb_gen *gen, struct kpb_gen_burst *burst,
 	burst->active = true;
 	burst->freeing = gen->proc_tables[proc] != 0;
 	if (!burst->freeing)
-		gen->proc_tables[proc] = (uint32_t)(gen->param[1] +
-			kpb_rng_below(&gen->rng,
-				      gen->param[2] - gen->param[1] + 1));
+		gen->proc_tables[proc] =
+			(uint32_t)(gen->param[1] +
+				   kpb_rng_below(&gen->rng,
+						 gen->param[2] - gen->param[1] +
+							 1));
 }
 
 static void fork_storm_next(struct kpb_gen *gen, struct kpb_op *op)
@@ -252,8 +254,8 @@ static void burst_exit_next(struct kpb_gen *gen, struct kpb_op *op)
 		return;
 	}
 	proc = (uint32_t)kpb_rng_below(&gen->rng, gen->param[1]);
-	kpb_gen_emit(op, KPB_OP_ALLOC,
-		     proc * tables + gen->proc_tables[proc], LEVEL_PTE, 0);
+	kpb_gen_emit(op, KPB_OP_ALLOC, proc * tables + gen->proc_tables[proc],
+		     LEVEL_PTE, 0);
 	if (++gen->proc_tables[proc] < tables)
 		return;
 	exit->active = true;
@@ -262,21 +264,42 @@ static void burst_exit_next(struct kpb_gen *gen, struct kpb_op *op)
 }
 
 static const struct kpb_gen_kind kpb_gen_kinds[] = {
-	{ "lifo", "one table allocated and freed, again and again",
-	  { NULL }, { 0 }, lifo_nr_slots, lifo_next },
-	{ "random", "random lifetimes around a level of live tables",
-	  { "tables" }, { 4096 }, random_nr_slots, random_next },
-	{ "fork_storm", "processes of a few tables fork and exit on two CPUs",
-	  { "processes", "min_tables", "max_tables" }, { 256, 8, 15 },
-	  fork_storm_nr_slots, fork_storm_next },
-	{ "burst_exit", "processes grow together; each frees all tables at once",
-	  { "tables", "processes" }, { 512, 8 },
-	  burst_exit_nr_slots, burst_exit_next },
-	{ "slow_growth", "random lifetimes around a level that rises",
-	  { "from_tables", "to_tables", "ops_per_table" }, { 1024, 65536, 16 },
-	  slow_growth_nr_slots, slow_growth_next },
-	{ "sparse_touch", "tables allocated in a row, freed in random order",
-	  { "tables" }, { 8192 }, sparse_touch_nr_slots, sparse_touch_next },
+	{ "lifo",
+	  "one table allocated and freed, again and again",
+	  { NULL },
+	  { 0 },
+	  lifo_nr_slots,
+	  lifo_next },
+	{ "random",
+	  "random lifetimes around a level of live tables",
+	  { "tables" },
+	  { 4096 },
+	  random_nr_slots,
+	  random_next },
+	{ "fork_storm",
+	  "processes of a few tables fork and exit on two CPUs",
+	  { "processes", "min_tables", "max_tables" },
+	  { 256, 8, 15 },
+	  fork_storm_nr_slots,
+	  fork_storm_next },
+	{ "burst_exit",
+	  "processes grow together; each frees all tables at once",
+	  { "tables", "processes" },
+	  { 512, 8 },
+	  burst_exit_nr_slots,
+	  burst_exit_next },
+	{ "slow_growth",
+	  "random lifetimes around a level that rises",
+	  { "from_tables", "to_tables", "ops_per_table" },
+	  { 1024, 65536, 16 },
+	  slow_growth_nr_slots,
+	  slow_growth_next },
+	{ "sparse_touch",
+	  "tables allocated in a row, freed in random order",
+	  { "tables" },
+	  { 8192 },
+	  sparse_touch_nr_slots,
+	  sparse_touch_next },
 };
 #define KPB_NR_GEN_KINDS (sizeof(kpb_gen_kinds) / sizeof(kpb_gen_kinds[0]))
 
@@ -337,7 +360,8 @@ static int kpb_gen_check(uint32_t kind, const uint64_t *params, char *msg)
 		snprintf(msg, KPB_MSG_BYTES,
 			 "%s: needs %llu live tables at once; the limit is %u",
 			 name,
-			 (unsigned long long)kpb_gen_kinds[kind].nr_slots(params),
+			 (unsigned long long)kpb_gen_kinds[kind].nr_slots(
+				 params),
 			 KPB_GEN_MAX_PARAM);
 		return -EINVAL;
 	}

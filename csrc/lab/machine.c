@@ -19,9 +19,9 @@
 
 /* In the order of kpb_allocators[] (kpb_api.c). */
 static const struct kpb_allocator_ops *const kpb_allocator_ops[] = {
-	&kpb_v6_ops,	/* pba */
-	&kpb_v6_ops,	/* noblock: what v6 does on a PTE map */
-	&kpb_null_ops,	/* null */
+	&kpb_v6_ops,   /* pba */
+	&kpb_v6_ops,   /* noblock: what v6 does on a PTE map */
+	&kpb_null_ops, /* null */
 };
 
 static void kpb_geometry_fill(struct kpb_geometry *out)
@@ -109,11 +109,12 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 			 pageblock_nr_pages);
 		return -EINVAL;
 	}
-	if (config->linear_map != (u32)kpb_allocators[config->allocator].linear_map) {
-		snprintf(msg, KPB_MSG_BYTES,
-			 "%s needs a linear map of %s: %s",
+	if (config->linear_map !=
+	    (u32)kpb_allocators[config->allocator].linear_map) {
+		snprintf(msg, KPB_MSG_BYTES, "%s needs a linear map of %s: %s",
 			 kpb_allocators[config->allocator].name,
-			 config->linear_map == KPB_MAP_BLOCK ? "PTEs" : "blocks",
+			 config->linear_map == KPB_MAP_BLOCK ? "PTEs" :
+							       "blocks",
 			 config->linear_map == KPB_MAP_BLOCK ?
 				 "on blocks a split would ask it for a page while it holds pgtable_split_lock" :
 				 "on PTEs v6 does not enable it");
@@ -143,7 +144,8 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 	unsigned long nr_frames = ALIGN(nr_pages, MAX_ORDER_NR_PAGES);
 	unsigned long nr_blocks = nr_frames >> pageblock_order;
 
-	m->hardened_pgtables = calloc(1, sizeof(struct kpkeys_hardened_pgtables));
+	m->hardened_pgtables =
+		calloc(1, sizeof(struct kpkeys_hardened_pgtables));
 	m->pageblock_migratetype = calloc(1, nr_blocks);
 	if (!m->hardened_pgtables || !m->pageblock_migratetype ||
 	    kpb_mapping_reserve(&m->ram_map, config->ram_bytes,
@@ -168,8 +170,8 @@ static void kpb_note_unprotected(struct kpb_machine *m)
 {
 	unsigned long nr_ptps = m->nr_held + m->nr_early_ptps;
 
-	m->nr_unprotected = nr_ptps > m->nr_pkey_pages ?
-				    nr_ptps - m->nr_pkey_pages : 0;
+	m->nr_unprotected =
+		nr_ptps > m->nr_pkey_pages ? nr_ptps - m->nr_pkey_pages : 0;
 }
 
 static void kpb_note_cached(struct kpb_machine *m)
@@ -291,12 +293,12 @@ static void kpb_granule_state(struct kpb_state *out)
 	out->ops = m->nr_ops;
 	out->live_pages = m->nr_live;
 	out->cached_pages = (long)kpb_cached_pages(m) < 0 ? 0 :
-			    kpb_cached_pages(m);
+							    kpb_cached_pages(m);
 	out->pinned_pages = m->nr_pinned;
 	if (m->shrinker.registered) {
 		struct shrink_control sc = { .gfp_mask = GFP_KERNEL };
-		unsigned long count = m->shrinker.count_objects(&m->shrinker,
-								&sc);
+		unsigned long count =
+			m->shrinker.count_objects(&m->shrinker, &sc);
 
 		out->shrinkable_pages = count == SHRINK_EMPTY ? 0 : count;
 	}
@@ -310,10 +312,9 @@ static void kpb_granule_state(struct kpb_state *out)
 	out->map_pmd_kb = nr[KPB_LEAF_PMD] * (PMD_SIZE >> 10);
 	out->map_contpte_kb = nr[KPB_LEAF_CONT_PTE] * page_kb;
 	out->map_pte_kb = nr[KPB_LEAF_PTE] * page_kb;
-	out->map_leaves = nr[KPB_LEAF_PUD] +
-			  nr[KPB_LEAF_CONT_PMD] / CONT_PMDS +
-			  nr[KPB_LEAF_PMD] +
-			  nr[KPB_LEAF_CONT_PTE] / CONT_PTES + nr[KPB_LEAF_PTE];
+	out->map_leaves = nr[KPB_LEAF_PUD] + nr[KPB_LEAF_CONT_PMD] / CONT_PMDS +
+			  nr[KPB_LEAF_PMD] + nr[KPB_LEAF_CONT_PTE] / CONT_PTES +
+			  nr[KPB_LEAF_PTE];
 	for (order = 0; order < NR_PAGE_ORDERS; order++)
 		out->free_pages_order[order] = zone->free_area[order].nr_free
 					       << order;
@@ -371,10 +372,10 @@ static int64_t kpb_granule_free_pfns(uint32_t order, uint32_t migratetype,
 
 	if (order > MAX_PAGE_ORDER || migratetype >= MIGRATE_TYPES)
 		return -EINVAL;
-	list_for_each_entry(
-		page,
-		&kpb_this->zone.free_area[order].free_list[migratetype],
-		buddy_list)
+	list_for_each_entry(page,
+			    &kpb_this->zone.free_area[order]
+				     .free_list[migratetype],
+			    buddy_list)
 		kpb_pfn_list_add(page, &list);
 	return list.found;
 }

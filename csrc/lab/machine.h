@@ -35,7 +35,7 @@ enum kpb_leaf {
 enum kpb_slot_kind {
 	KPB_SLOT_EMPTY,
 	KPB_SLOT_PTP,
-	KPB_SLOT_PTP_FAILED,	/* the allocation failed: its free is skipped */
+	KPB_SLOT_PTP_FAILED, /* the allocation failed: its free is skipped */
 	KPB_SLOT_PIN,
 	KPB_SLOT_PIN_FAILED,
 };
@@ -50,43 +50,43 @@ struct kpb_slot {
 #define KPB_NR_WARN_SITES 64
 
 struct kpb_machine {
-	struct kpb_border border;	/* first: all that kpb_api.c sees */
+	struct kpb_border border; /* first: all that kpb_api.c sees */
 	struct kpb_config config;
 
 	/* simulated memory: reserved, touched on demand */
-	uintptr_t vmemmap;		/* address of struct page of frame 0 */
-	uintptr_t linear_offset;	/* linear address minus physical */
-	uintptr_t linear_start;		/* linear address of the first byte */
-	u8 *page_type;			/* by frame - zone_start_pfn */
-	u8 *pageblock_migratetype;	/* by pageblock of the zone */
+	uintptr_t vmemmap;	   /* address of struct page of frame 0 */
+	uintptr_t linear_offset;   /* linear address minus physical */
+	uintptr_t linear_start;	   /* linear address of the first byte */
+	u8 *page_type;		   /* by frame - zone_start_pfn */
+	u8 *pageblock_migratetype; /* by pageblock of the zone */
 	struct kpb_mapping ram_map;
 	struct kpb_mapping vmemmap_map;
 	struct kpb_mapping page_type_map;
 
 	struct zone zone;
-	phys_addr_t memblock_end;	/* what lies below is free */
+	phys_addr_t memblock_end; /* what lies below is free */
 
 	/* linear map */
 	u64 swapper_pg_dir[PTRS_PER_PGD] __attribute__((aligned(64)));
 	struct mutex pgtable_split_lock;
 	u64 nr_leaves[KPB_NR_LEAVES];
-	unsigned long nr_pkey_pages;	/* frames that carry PGTABLES */
+	unsigned long nr_pkey_pages; /* frames that carry PGTABLES */
 
 	/* the allocator under test */
 	const struct kpb_allocator_ops *ops;
-	void *hardened_pgtables;	/* file-static state of the mirror */
+	void *hardened_pgtables; /* file-static state of the mirror */
 	struct shrinker shrinker;
 	u64 kpkeys_level;
 	bool init_done;
 	bool late_init_done;
 
 	/* derived from what the allocator calls, so it holds for any */
-	unsigned long nr_held;		/* pages it has from the buddy */
-	unsigned long nr_live;		/* handed out to slots */
-	unsigned long nr_early_ptps;	/* from the PPA, for the linear map */
-	unsigned long nr_split_ptps;	/* handed out to the linear map */
+	unsigned long nr_held;	     /* pages it has from the buddy */
+	unsigned long nr_live;	     /* handed out to slots */
+	unsigned long nr_early_ptps; /* from the PPA, for the linear map */
+	unsigned long nr_split_ptps; /* handed out to the linear map */
 	unsigned long nr_pinned;
-	unsigned long nr_unprotected;	/* PTPs without pkey, as of the last op */
+	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
 	struct task_struct init_task;
 
@@ -95,7 +95,7 @@ struct kpb_machine {
 	struct kpb_counters counters;
 	struct kpb_map_counters map_counters[KPB_NR_CAUSES];
 	u64 nr_ops;
-	u64 replay_start;		/* nr_ops when this replay began */
+	u64 replay_start; /* nr_ops when this replay began */
 	struct kpb_warning warnings[KPB_NR_WARN_SITES];
 	unsigned int nr_warn_sites;
 

@@ -66,11 +66,17 @@
  */
 static const u8 default_refill_orders[] = {
 #if PAGE_SHIFT == 12
-	9, 4, 2,
+	9,
+	4,
+	2,
 #elif PAGE_SHIFT == 14
-	11, 7, 2,
+	11,
+	7,
+	2,
 #else
-	9, 5, 2,
+	9,
+	5,
+	2,
 #endif
 };
 
@@ -405,7 +411,8 @@ static unsigned long pba_nr_shrinkable(struct pkeys_block_allocator *pba)
 	unsigned long nr_cached = READ_ONCE(pba->nr_cached);
 
 	return nr_cached > PBA_UNSHRINKABLE_PAGES ?
-		       nr_cached - PBA_UNSHRINKABLE_PAGES : 0;
+		       nr_cached - PBA_UNSHRINKABLE_PAGES :
+		       0;
 }
 
 static unsigned long pba_shrink_count(struct shrinker *shrinker,
@@ -516,7 +523,8 @@ static unsigned long pba_shrink_scan(struct shrinker *shrinker,
 	} else if (nr_nonblock < target_nr_free &&
 		   nr_nonblock < sc->nr_to_scan &&
 		   target_nr_free >= PBA_SHRINK_BLOCK_MIN_PAGES) {
-		nr_target = min_t(unsigned long, sc->nr_to_scan, target_nr_free);
+		nr_target =
+			min_t(unsigned long, sc->nr_to_scan, target_nr_free);
 	} else {
 		target = NULL;
 		nr_target = min(sc->nr_to_scan, nr_nonblock);

@@ -172,7 +172,8 @@ static inline struct page *find_buddy_page_pfn(unsigned long pfn,
  * Will the merged pair soon merge once more? Then keep this block for last,
  * which gives its neighbour time to come free.
  */
-static inline bool buddy_merge_likely(unsigned long pfn, unsigned long buddy_pfn,
+static inline bool buddy_merge_likely(unsigned long pfn,
+				      unsigned long buddy_pfn,
 				      unsigned int order)
 {
 	if (order >= MAX_PAGE_ORDER - 1)
@@ -264,9 +265,8 @@ static inline void page_del_and_expand(struct zone *zone, struct page *page,
 	expand(zone, page_to_pfn(page), low, high, migratetype);
 }
 
-static inline struct page *__rmqueue_smallest(struct zone *zone,
-					      unsigned int order,
-					      int migratetype)
+static inline struct page *
+__rmqueue_smallest(struct zone *zone, unsigned int order, int migratetype)
 {
 	unsigned int current_order;
 
@@ -471,8 +471,8 @@ static struct page *__rmqueue_steal(struct zone *zone, unsigned int order,
 		struct page *page;
 		int fallback_mt;
 
-		fallback_mt = find_suitable_fallback(
-			area, current_order, start_migratetype, false);
+		fallback_mt = find_suitable_fallback(area, current_order,
+						     start_migratetype, false);
 		if (fallback_mt == -1)
 			continue;
 

@@ -136,7 +136,8 @@ static int init_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end,
 		    !(flags & NO_BLOCK_MAPPINGS)) {
 			__set_desc(&pmdp->pmd, phys | attrs | PTE_TYPE_BLOCK);
 			kpb_count_leaves(attrs & PTE_CONT ? KPB_LEAF_CONT_PMD :
-							    KPB_LEAF_PMD, 1);
+							    KPB_LEAF_PMD,
+					 1);
 		} else {
 			int ret = alloc_init_cont_pte(pmdp, addr, next, phys,
 						      flags);

@@ -94,9 +94,9 @@ static inline int pageattr_pud_range(pgd_t *pgdp, unsigned long addr,
 }
 
 /* Walk [addr, end): every leaf in it lies in it whole. */
-static inline int walk_kernel_page_table_range(unsigned long addr,
-					       unsigned long end,
-					       const struct page_change_data *data)
+static inline int
+walk_kernel_page_table_range(unsigned long addr, unsigned long end,
+			     const struct page_change_data *data)
 {
 	pgd_t *pgdp = pgd_offset_k(addr);
 	unsigned long next;

@@ -158,11 +158,12 @@ static inline pmd_t pmdp_get(pmd_t *pmdp, unsigned long addr)
  * from the start of the map, whose host address is aligned to the largest leaf
  * but not to what a PGD entry maps.
  */
-#define kpb_addr_end(addr, end, size, mask)                               \
-	({                                                                \
-		unsigned long __boundary = kpb_this->linear_start +       \
-			((kpb_linear_index(addr) + (size)) & (mask));     \
-		__boundary < (end) ? __boundary : (end);                  \
+#define kpb_addr_end(addr, end, size, mask)                           \
+	({                                                            \
+		unsigned long __boundary =                            \
+			kpb_this->linear_start +                      \
+			((kpb_linear_index(addr) + (size)) & (mask)); \
+		__boundary < (end) ? __boundary : (end);              \
 	})
 #define pgd_addr_end(addr, end) kpb_addr_end(addr, end, PGDIR_SIZE, PGDIR_MASK)
 #define pud_addr_end(addr, end) kpb_addr_end(addr, end, PUD_SIZE, PUD_MASK)

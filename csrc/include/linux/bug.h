@@ -15,12 +15,12 @@ static void kpb_warn(const char *file, int line, const char *what);
 static void kpb_stop(const char *file, int line, const char *what)
 	__attribute__((__noreturn__));
 
-#define WARN_ON(cond)                                              \
-	({                                                         \
-		bool __ret_warn = !!(cond);                        \
-		if (__builtin_expect(__ret_warn, 0))               \
-			kpb_warn(__FILE__, __LINE__, #cond);       \
-		__builtin_expect(__ret_warn, 0);                   \
+#define WARN_ON(cond)                                        \
+	({                                                   \
+		bool __ret_warn = !!(cond);                  \
+		if (__builtin_expect(__ret_warn, 0))         \
+			kpb_warn(__FILE__, __LINE__, #cond); \
+		__builtin_expect(__ret_warn, 0);             \
 	})
 #define WARN_ON_ONCE(cond) WARN_ON(cond)
 #define WARN_ONCE(cond, ...) WARN_ON(cond)
@@ -30,9 +30,9 @@ static void kpb_stop(const char *file, int line, const char *what)
 
 /* CUSTOM: checked in debug builds (KPB_DEBUG), as with CONFIG_DEBUG_VM. */
 #ifdef KPB_DEBUG
-#define VM_BUG_ON(cond)                                            \
-	do {                                                       \
-		if (__builtin_expect(!!(cond), 0))                 \
+#define VM_BUG_ON(cond)                                              \
+	do {                                                         \
+		if (__builtin_expect(!!(cond), 0))                   \
 			kpb_stop(__FILE__, __LINE__, "BUG: " #cond); \
 	} while (0)
 #else
