@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Synthetic workloads: an endless, seeded stream of operations, made in chunks
- * faster than a replay consumes them. Which page an allocation gets is no
- * concern here, so lifetimes do not depend on the page that was just freed.
+ * Synthetic workloads: an endless, seeded stream of operations, made in chunks.
+ * Which page an allocation gets is no concern here, so lifetimes do not depend
+ * on the page that was just freed. What is decided by chance is selected, not
+ * branched on: a mispredicted branch would cost more than all the rest.
  */
 
 #include <errno.h>
@@ -23,12 +24,13 @@
 /* tables of one process of fork_storm, at most */
 #define FORK_MAX_TABLES 64
 
-/* A burst that is being emitted: slots first + done of nr, up or down. */
+/* A burst that is being emitted: all tables of one process. */
 struct kpb_gen_burst {
 	uint32_t proc;
+	uint32_t slot; /* of the first table */
+	uint32_t nr_tables;
 	uint32_t done;
 	bool freeing;
-	bool active;
 };
 
 struct kpb_gen {
@@ -37,6 +39,10 @@ struct kpb_gen {
 	uint64_t param[KPB_NR_GEN_PARAMS];
 	struct kpb_rng rng;
 	uint64_t position;
+	uint64_t grown; /* slow_growth: tables above the first level */
+	/* random bits that are not used up yet */
+	uint64_t coins;
+	uint32_t nr_coins;
 	/* slots in use, and a stack of those that are not */
 	uint32_t *live;
 	uint32_t nr_live;
@@ -53,7 +59,7 @@ struct kpb_gen_kind {
 	const char *param_names[KPB_NR_GEN_PARAMS];
 	uint64_t param_defaults[KPB_NR_GEN_PARAMS];
 	uint64_t (*nr_slots)(const uint64_t *param);
-	void (*next)(struct kpb_gen *gen, struct kpb_op *op);
+	void (*fill)(struct kpb_gen *gen, struct kpb_op *out, uint64_t nr);
 };
 
 static inline void kpb_gen_emit(struct kpb_op *op, uint8_t kind, uint32_t slot,
@@ -66,25 +72,42 @@ static inline void kpb_gen_emit(struct kpb_op *op, uint8_t kind, uint32_t slot,
 	op->arg = 0;
 }
 
-static inline void kpb_gen_alloc_any(struct kpb_gen *gen, struct kpb_op *op,
-				     uint8_t cpu)
+/* One random bit. */
+static inline uint32_t kpb_gen_coin(struct kpb_gen *gen)
 {
-	uint32_t slot = gen->unused[--gen->nr_unused];
+	uint32_t coin;
 
-	gen->live[gen->nr_live++] = slot;
-	kpb_gen_emit(op, KPB_OP_ALLOC, slot, LEVEL_PTE, cpu);
+	if (!gen->nr_coins) {
+		gen->coins = kpb_rng_next(&gen->rng);
+		gen->nr_coins = 64;
+	}
+	coin = gen->coins & 1;
+	gen->coins >>= 1;
+	gen->nr_coins--;
+	return coin;
 }
 
-/* Each live table is as likely to go: lifetimes are geometric. */
-static inline void kpb_gen_free_any(struct kpb_gen *gen, struct kpb_op *op,
-				    uint8_t cpu)
+/*
+ * Allocate into the slot that was freed last, or free any live slot: each is
+ * as likely to go, so lifetimes are geometric.
+ */
+static inline void kpb_gen_any(struct kpb_gen *gen, struct kpb_op *op,
+			       bool alloc, uint8_t cpu)
 {
-	uint32_t i = (uint32_t)kpb_rng_below(&gen->rng, gen->nr_live);
-	uint32_t slot = gen->live[i];
+	uint32_t nr_live = gen->nr_live, nr_unused = gen->nr_unused;
+	uint32_t victim = (uint32_t)kpb_rng_below(&gen->rng, nr_live);
+	uint32_t i = alloc ? nr_live : victim;
+	uint32_t last = nr_live ? nr_live - 1 : 0;
+	uint32_t top = nr_unused ? nr_unused - 1 : 0;
+	uint32_t slot = alloc ? gen->unused[top] : gen->live[i];
 
-	gen->live[i] = gen->live[--gen->nr_live];
-	gen->unused[gen->nr_unused++] = slot;
-	kpb_gen_emit(op, KPB_OP_FREE, slot, LEVEL_PTE, cpu);
+	/* an allocation writes its slot where it stands: no branch needed */
+	gen->live[i] = alloc ? slot : gen->live[last];
+	gen->unused[alloc ? top : nr_unused] = slot;
+	gen->nr_live = alloc ? nr_live + 1 : nr_live - 1;
+	gen->nr_unused = alloc ? nr_unused - 1 : nr_unused + 1;
+	kpb_gen_emit(op, alloc ? KPB_OP_ALLOC : KPB_OP_FREE, slot, LEVEL_PTE,
+		     cpu);
 }
 
 /* lifo */
@@ -95,10 +118,14 @@ static uint64_t lifo_nr_slots(const uint64_t *param)
 	return 1;
 }
 
-static void lifo_next(struct kpb_gen *gen, struct kpb_op *op)
+static void lifo_fill(struct kpb_gen *gen, struct kpb_op *out, uint64_t nr)
 {
-	kpb_gen_emit(op, gen->position & 1 ? KPB_OP_FREE : KPB_OP_ALLOC, 0,
-		     LEVEL_PTE, 0);
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		kpb_gen_emit(&out[i],
+			     gen->position++ & 1 ? KPB_OP_FREE : KPB_OP_ALLOC,
+			     0, LEVEL_PTE, 0);
 }
 
 /* random */
@@ -112,25 +139,19 @@ static uint64_t random_nr_slots(const uint64_t *param)
 static inline void kpb_gen_around(struct kpb_gen *gen, struct kpb_op *op,
 				  uint64_t level)
 {
-	uint64_t coin = kpb_rng_next(&gen->rng);
-	uint8_t cpu = (coin >> 1) & 1;
-	bool alloc = coin & 1;
+	bool coin = kpb_gen_coin(gen);
+	bool too_few = gen->nr_live <= level - level / 8 || !gen->nr_live;
+	bool too_many = gen->nr_live >= level + level / 8 && gen->nr_live;
 
-	if (gen->nr_live <= level - level / 8)
-		alloc = true;
-	else if (gen->nr_live >= level + level / 8)
-		alloc = false;
-	if (!gen->nr_live)
-		alloc = true;
-	if (alloc)
-		kpb_gen_alloc_any(gen, op, cpu);
-	else
-		kpb_gen_free_any(gen, op, cpu);
+	kpb_gen_any(gen, op, too_few | (coin & !too_many), coin);
 }
 
-static void random_next(struct kpb_gen *gen, struct kpb_op *op)
+static void random_fill(struct kpb_gen *gen, struct kpb_op *out, uint64_t nr)
 {
-	kpb_gen_around(gen, op, gen->param[0]);
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		kpb_gen_around(gen, &out[i], gen->param[0]);
 }
 
 /* slow_growth */
@@ -140,13 +161,18 @@ static uint64_t slow_growth_nr_slots(const uint64_t *param)
 	return param[1] + param[1] / 8 + 1;
 }
 
-static void slow_growth_next(struct kpb_gen *gen, struct kpb_op *op)
+static void slow_growth_fill(struct kpb_gen *gen, struct kpb_op *out,
+			     uint64_t nr)
 {
-	uint64_t level = gen->param[0] + gen->position / gen->param[2];
+	uint64_t i;
 
-	if (level > gen->param[1])
-		level = gen->param[1];
-	kpb_gen_around(gen, op, level);
+	for (i = 0; i < nr; i++) {
+		kpb_gen_around(gen, &out[i], gen->param[0] + gen->grown);
+		if (++gen->position < gen->param[2])
+			continue;
+		gen->position = 0;
+		gen->grown += gen->param[0] + gen->grown < gen->param[1];
+	}
 }
 
 /* sparse_touch */
@@ -156,14 +182,18 @@ static uint64_t sparse_touch_nr_slots(const uint64_t *param)
 	return param[0];
 }
 
-static void sparse_touch_next(struct kpb_gen *gen, struct kpb_op *op)
+static void sparse_touch_fill(struct kpb_gen *gen, struct kpb_op *out,
+			      uint64_t nr)
 {
-	uint64_t phase = gen->position % (2 * gen->param[0]);
+	uint64_t i;
 
-	if (phase < gen->param[0])
-		kpb_gen_alloc_any(gen, op, 0);
-	else
-		kpb_gen_free_any(gen, op, 1);
+	for (i = 0; i < nr; i++) {
+		bool alloc = gen->position < gen->param[0];
+
+		kpb_gen_any(gen, &out[i], alloc, !alloc);
+		if (++gen->position == 2 * gen->param[0])
+			gen->position = 0;
+	}
 }
 
 /*
@@ -180,51 +210,58 @@ static uint64_t fork_storm_nr_slots(const uint64_t *param)
 /* A process: one PGD, one PUD, two PMDs, then PTEs; an exit goes from below. */
 static uint8_t fork_level(uint32_t table)
 {
-	static const uint8_t levels[] = { LEVEL_PGD, LEVEL_PUD, LEVEL_PMD,
-					  LEVEL_PMD };
+	static const uint8_t levels[FORK_MAX_TABLES] = {
+		LEVEL_PGD, LEVEL_PUD, LEVEL_PMD, LEVEL_PMD, LEVEL_PTE,
+	};
 
-	return table < sizeof(levels) ? levels[table] : LEVEL_PTE;
+	return levels[table];
 }
 
 /* The next process for a CPU: dead ones are forked, living ones exit. */
-static void fork_storm_pick(struct kpb_gen *gen, struct kpb_gen_burst *burst,
-			    uint32_t cpu)
+static void fork_storm_pick(struct kpb_gen *gen, uint32_t cpu)
 {
+	struct kpb_gen_burst *burst = &gen->bursts[cpu];
 	uint32_t nr = (uint32_t)gen->param[0] / KPB_GEN_CPUS;
 	uint32_t proc = (uint32_t)kpb_rng_below(&gen->rng, nr);
+	uint32_t *tables;
 
 	/* each CPU has its own processes, so that no two bursts share one */
 	proc = proc * KPB_GEN_CPUS + cpu;
+	tables = &gen->proc_tables[proc];
 	burst->proc = proc;
+	burst->slot = proc * (uint32_t)gen->param[2];
 	burst->done = 0;
-	burst->active = true;
-	burst->freeing = gen->proc_tables[proc] != 0;
+	burst->freeing = *tables != 0;
 	if (!burst->freeing)
-		gen->proc_tables[proc] =
-			(uint32_t)(gen->param[1] +
-				   kpb_rng_below(&gen->rng,
-						 gen->param[2] - gen->param[1] +
-							 1));
+		*tables = (uint32_t)(gen->param[1] +
+				     kpb_rng_below(&gen->rng,
+						   gen->param[2] -
+							   gen->param[1] + 1));
+	burst->nr_tables = *tables;
+	if (burst->freeing)
+		*tables = 0;
 }
 
-static void fork_storm_next(struct kpb_gen *gen, struct kpb_op *op)
+static void fork_storm_fill(struct kpb_gen *gen, struct kpb_op *out,
+			    uint64_t nr)
 {
-	uint32_t cpu = (uint32_t)kpb_rng_below(&gen->rng, KPB_GEN_CPUS);
-	struct kpb_gen_burst *burst = &gen->bursts[cpu];
-	uint32_t nr, table;
+	uint64_t i;
 
-	if (!burst->active)
-		fork_storm_pick(gen, burst, cpu);
-	nr = gen->proc_tables[burst->proc];
-	table = burst->freeing ? nr - 1 - burst->done : burst->done;
-	kpb_gen_emit(op, burst->freeing ? KPB_OP_FREE : KPB_OP_ALLOC,
-		     burst->proc * (uint32_t)gen->param[2] + table,
-		     fork_level(table), (uint8_t)cpu);
-	if (++burst->done < nr)
-		return;
-	burst->active = false;
-	if (burst->freeing)
-		gen->proc_tables[burst->proc] = 0;
+	for (i = 0; i < nr; i++) {
+		uint32_t cpu = kpb_gen_coin(gen);
+		struct kpb_gen_burst *burst = &gen->bursts[cpu];
+		uint32_t table;
+
+		if (burst->done == burst->nr_tables)
+			fork_storm_pick(gen, cpu);
+		table = burst->freeing ? burst->nr_tables - 1 - burst->done :
+					 burst->done;
+		burst->done++;
+		kpb_gen_emit(&out[i],
+			     burst->freeing ? KPB_OP_FREE : KPB_OP_ALLOC,
+			     burst->slot + table, fork_level(table),
+			     (uint8_t)cpu);
+	}
 }
 
 /* burst_exit */
@@ -238,29 +275,31 @@ static uint64_t burst_exit_nr_slots(const uint64_t *param)
  * All processes grow, a table at a time and by chance; whoever has all its
  * tables exits, and frees them without a pause.
  */
-static void burst_exit_next(struct kpb_gen *gen, struct kpb_op *op)
+static void burst_exit_fill(struct kpb_gen *gen, struct kpb_op *out,
+			    uint64_t nr)
 {
 	struct kpb_gen_burst *exit = &gen->bursts[0];
 	uint32_t tables = (uint32_t)gen->param[0];
-	uint32_t proc;
+	uint64_t i;
 
-	if (exit->active) {
-		kpb_gen_emit(op, KPB_OP_FREE, exit->proc * tables + exit->done,
-			     LEVEL_PTE, 1);
-		if (++exit->done < tables)
-			return;
-		exit->active = false;
-		gen->proc_tables[exit->proc] = 0;
-		return;
+	for (i = 0; i < nr; i++) {
+		uint32_t proc, slot;
+
+		if (exit->done < exit->nr_tables) {
+			kpb_gen_emit(&out[i], KPB_OP_FREE,
+				     exit->slot + exit->done++, LEVEL_PTE, 1);
+			continue;
+		}
+		proc = (uint32_t)kpb_rng_below(&gen->rng, gen->param[1]);
+		slot = proc * tables + gen->proc_tables[proc]++;
+		kpb_gen_emit(&out[i], KPB_OP_ALLOC, slot, LEVEL_PTE, 0);
+		if (gen->proc_tables[proc] < tables)
+			continue;
+		gen->proc_tables[proc] = 0;
+		exit->slot = proc * tables;
+		exit->nr_tables = tables;
+		exit->done = 0;
 	}
-	proc = (uint32_t)kpb_rng_below(&gen->rng, gen->param[1]);
-	kpb_gen_emit(op, KPB_OP_ALLOC, proc * tables + gen->proc_tables[proc],
-		     LEVEL_PTE, 0);
-	if (++gen->proc_tables[proc] < tables)
-		return;
-	exit->active = true;
-	exit->proc = proc;
-	exit->done = 0;
 }
 
 static const struct kpb_gen_kind kpb_gen_kinds[] = {
@@ -269,37 +308,37 @@ static const struct kpb_gen_kind kpb_gen_kinds[] = {
 	  { NULL },
 	  { 0 },
 	  lifo_nr_slots,
-	  lifo_next },
+	  lifo_fill },
 	{ "random",
 	  "random lifetimes around a level of live tables",
 	  { "tables" },
 	  { 4096 },
 	  random_nr_slots,
-	  random_next },
+	  random_fill },
 	{ "fork_storm",
 	  "processes of a few tables fork and exit on two CPUs",
 	  { "processes", "min_tables", "max_tables" },
 	  { 256, 8, 15 },
 	  fork_storm_nr_slots,
-	  fork_storm_next },
+	  fork_storm_fill },
 	{ "burst_exit",
 	  "processes grow together; each frees all tables at once",
 	  { "tables", "processes" },
 	  { 512, 8 },
 	  burst_exit_nr_slots,
-	  burst_exit_next },
+	  burst_exit_fill },
 	{ "slow_growth",
 	  "random lifetimes around a level that rises",
 	  { "from_tables", "to_tables", "ops_per_table" },
 	  { 1024, 65536, 16 },
 	  slow_growth_nr_slots,
-	  slow_growth_next },
+	  slow_growth_fill },
 	{ "sparse_touch",
 	  "tables allocated in a row, freed in random order",
 	  { "tables" },
 	  { 8192 },
 	  sparse_touch_nr_slots,
-	  sparse_touch_next },
+	  sparse_touch_fill },
 };
 #define KPB_NR_GEN_KINDS (sizeof(kpb_gen_kinds) / sizeof(kpb_gen_kinds[0]))
 
@@ -340,7 +379,7 @@ static int kpb_gen_check(uint32_t kind, const uint64_t *params, char *msg)
 			 (unsigned long long)params[i], KPB_GEN_MAX_PARAM);
 		return -EINVAL;
 	}
-	if (kpb_gen_kinds[kind].next == fork_storm_next &&
+	if (kpb_gen_kinds[kind].fill == fork_storm_fill &&
 	    (params[0] % KPB_GEN_CPUS || params[1] > params[2] ||
 	     params[2] > FORK_MAX_TABLES)) {
 		snprintf(msg, KPB_MSG_BYTES,
@@ -348,7 +387,7 @@ static int kpb_gen_check(uint32_t kind, const uint64_t *params, char *msg)
 			 name, FORK_MAX_TABLES);
 		return -EINVAL;
 	}
-	if (kpb_gen_kinds[kind].next == slow_growth_next &&
+	if (kpb_gen_kinds[kind].fill == slow_growth_fill &&
 	    params[0] > params[1]) {
 		snprintf(msg, KPB_MSG_BYTES,
 			 "%s: from_tables of %llu is above to_tables of %llu",
@@ -399,8 +438,9 @@ int kpb_gen_create(uint32_t kind, const uint64_t *params, uint64_t seed,
 		gen->param[i] = params[i];
 	gen->nr_slots = (uint32_t)kpb_gen_kinds[kind].nr_slots(params);
 	gen->rng = kpb_rng_seed(seed);
-	gen->live = calloc(gen->nr_slots, sizeof(*gen->live));
-	gen->unused = calloc(gen->nr_slots, sizeof(*gen->unused));
+	/* one more: what is selected against is written all the same */
+	gen->live = calloc(gen->nr_slots + 1, sizeof(*gen->live));
+	gen->unused = calloc(gen->nr_slots + 1, sizeof(*gen->unused));
 	gen->proc_tables = calloc(gen->nr_slots, sizeof(*gen->proc_tables));
 	gen->bursts = calloc(KPB_GEN_CPUS, sizeof(*gen->bursts));
 	if (!gen->live || !gen->unused || !gen->proc_tables || !gen->bursts) {
@@ -432,13 +472,6 @@ uint32_t kpb_gen_nr_slots(struct kpb_gen *gen)
 
 int kpb_gen_fill(struct kpb_gen *gen, struct kpb_op *out, uint64_t nr)
 {
-	void (*next)(struct kpb_gen *gen, struct kpb_op *op) =
-		kpb_gen_kinds[gen->kind].next;
-	uint64_t i;
-
-	for (i = 0; i < nr; i++) {
-		next(gen, &out[i]);
-		gen->position++;
-	}
+	kpb_gen_kinds[gen->kind].fill(gen, out, nr);
 	return 0;
 }
