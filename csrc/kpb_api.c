@@ -145,7 +145,7 @@ void kpb_machine_destroy(struct kpb_machine *m)
 		kpb_border(m)->granule->destroy(m);
 }
 
-int kpb_machine_init(struct kpb_machine *m)
+static int kpb_boot_step(struct kpb_machine *m, int (*step)(void))
 {
 	int ret = kpb_enter_running(m);
 
@@ -154,23 +154,19 @@ int kpb_machine_init(struct kpb_machine *m)
 	if (setjmp(kpb_border(m)->escape))
 		ret = -EDEADLK;
 	else
-		ret = kpb_border(m)->granule->init();
+		ret = step();
 	kpb_leave(m);
 	return ret;
 }
 
+int kpb_machine_init(struct kpb_machine *m)
+{
+	return kpb_boot_step(m, kpb_border(m)->granule->init);
+}
+
 int kpb_machine_init_late(struct kpb_machine *m)
 {
-	int ret = kpb_enter_running(m);
-
-	if (ret)
-		return ret;
-	if (setjmp(kpb_border(m)->escape))
-		ret = -EDEADLK;
-	else
-		ret = kpb_border(m)->granule->init_late();
-	kpb_leave(m);
-	return ret;
+	return kpb_boot_step(m, kpb_border(m)->granule->init_late);
 }
 
 int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots)
@@ -202,133 +198,88 @@ int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops, uint64_t nr_ops,
 	return ret;
 }
 
+/*
+ * Look into a machine, whether or not it has stopped: @look is evaluated inside
+ * it; the value of the whole is that of @look, or -EBUSY.
+ */
+#define KPB_LOOK(m, look)                              \
+	({                                             \
+		__typeof__(look) __ret = kpb_enter(m); \
+                                                       \
+		if (!__ret) {                          \
+			__ret = (look);                \
+			kpb_leave(m);                  \
+		}                                      \
+		__ret;                                 \
+	})
+
+static int kpb_copy_stopped(const struct kpb_border *border, char *msg)
+{
+	memcpy(msg, border->msg, KPB_MSG_BYTES);
+	return border->stopped;
+}
+
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	kpb_border(m)->granule->counters(out);
-	kpb_leave(m);
-	return 0;
+	return KPB_LOOK(m, (kpb_border(m)->granule->counters(out), 0));
 }
 
 int kpb_machine_map_counters(struct kpb_machine *m,
 			     struct kpb_map_counters *out)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	kpb_border(m)->granule->map_counters(out);
-	kpb_leave(m);
-	return 0;
+	return KPB_LOOK(m, (kpb_border(m)->granule->map_counters(out), 0));
 }
 
 int kpb_machine_state(struct kpb_machine *m, struct kpb_state *out)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	kpb_border(m)->granule->state(out);
-	kpb_leave(m);
-	return 0;
+	return KPB_LOOK(m, (kpb_border(m)->granule->state(out), 0));
 }
 
 int kpb_machine_warnings(struct kpb_machine *m, struct kpb_warning *out,
 			 uint32_t nr)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	ret = (int)kpb_border(m)->granule->warnings(out, nr);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, (int)kpb_border(m)->granule->warnings(out, nr));
 }
 
 int kpb_machine_stopped(struct kpb_machine *m, char *msg)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	memcpy(msg, kpb_border(m)->msg, KPB_MSG_BYTES);
-	ret = kpb_border(m)->stopped;
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_copy_stopped(kpb_border(m), msg));
 }
 
 int kpb_machine_check(struct kpb_machine *m, char *msg)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
 	msg[0] = '\0';
-	ret = kpb_border(m)->granule->check(msg);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_border(m)->granule->check(msg));
 }
 
 int64_t kpb_machine_slot_pfns(struct kpb_machine *m, uint64_t *out, uint64_t nr)
 {
-	int64_t ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	ret = kpb_border(m)->granule->slot_pfns(out, nr);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_border(m)->granule->slot_pfns(out, nr));
 }
 
 int64_t kpb_machine_cached_pfns(struct kpb_machine *m, uint64_t *out,
 				uint64_t nr)
 {
-	int64_t ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	ret = kpb_border(m)->granule->cached_pfns(out, nr);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_border(m)->granule->cached_pfns(out, nr));
 }
 
 int64_t kpb_machine_free_pfns(struct kpb_machine *m, uint32_t order,
 			      uint32_t migratetype, uint64_t *out, uint64_t nr)
 {
-	int64_t ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	ret = kpb_border(m)->granule->free_pfns(order, migratetype, out, nr);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_border(m)->granule->free_pfns(order, migratetype,
+							     out, nr));
 }
 
 int64_t kpb_machine_pageblock_types(struct kpb_machine *m, uint8_t *out,
 				    uint64_t nr)
 {
-	int64_t ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	ret = kpb_border(m)->granule->pageblock_types(out, nr);
-	kpb_leave(m);
-	return ret;
+	return KPB_LOOK(m, kpb_border(m)->granule->pageblock_types(out, nr));
 }
 
 int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 		      uint64_t nr)
 {
-	int ret = kpb_enter(m);
-
-	if (ret)
-		return ret;
-	kpb_border(m)->granule->pkeys(pfns, out, nr);
-	kpb_leave(m);
-	return 0;
+	return KPB_LOOK(m, (kpb_border(m)->granule->pkeys(pfns, out, nr), 0));
 }
 
 const char *kpb_compiler(void)
