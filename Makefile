@@ -112,7 +112,7 @@ CSRC   := $(shell sed -n 's/^ *"\(csrc\/.*\.c\)",$$/\1/p' csrc/ffi_build.py)
 KUNIT  := $(wildcard tests/c/kunit.c)
 SUITES := $(patsubst tests/c/%.c,%,$(wildcard tests/c/*_kunit.c))
 
-KUNIT_CPPFLAGS := -D_GNU_SOURCE -Icsrc -Icsrc/include -Itests/c
+KUNIT_CPPFLAGS := -D_GNU_SOURCE -DKPB_DEBUG -Icsrc -Icsrc/include -Itests/c
 KUNIT_CFLAGS   := -std=gnu11 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wundef
 KUNIT_LDLIBS   := -lm

@@ -326,15 +326,15 @@ def compare(
     for target in filter(None, (csv_file, json_file, plot_file)):
         check_writable(target)
     errors = wide_console(stderr=True)
-    for workload in streams:
-        if workload.page_size not in (None, setup.page_size):
-            errors.print(
-                f"note: {workload.name} was recorded with {workload.page_size} pages; a kernel "
-                f"with {setup.page_size} pages would ask for other tables"
-            )
     results = Results()
     total = len(streams) * len(memory) * len(chosen) * repeats
     try:
+        for workload in streams:
+            if workload.page_size not in (None, setup.page_size):
+                errors.print(
+                    f"note: {workload.name} was recorded with {workload.page_size} pages; a kernel "
+                    f"with {setup.page_size} pages would ask for other tables"
+                )
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -54,38 +54,52 @@ static int v6_for_each_cached(kpb_cached_fn fn, void *data)
 	return 0;
 }
 
-/* block_nr_free is right for the block that starts at @head. */
-static bool v6_block_is_counted(struct page *head)
+/* The block around a page, counted from the start of the zone. */
+static unsigned long v6_block_index(unsigned long pfn)
 {
-	struct page *page;
-	u32 nr_free = 0;
+	return (pfn - kpb_this->zone.zone_start_pfn) >> BLOCK_ORDER;
+}
 
-	list_for_each_entry(page, &get_pba()->cached_list, lru)
-		if (block_head_page(page) == head)
-			nr_free++;
-	return nr_free == pba_page_data(head)->block_nr_free;
+/* Each marked block knows how many of its pages are cached, even if none is. */
+static const char *v6_check_blocks(const u32 *nr_free)
+{
+	const struct zone *zone = &kpb_this->zone;
+	unsigned long pfn = zone->zone_start_pfn;
+
+	for (; pfn < zone->first_deferred_pfn; pfn += BLOCK_NR_PAGES) {
+		const struct pba_page_data *head =
+			pba_page_data(pfn_to_page(pfn));
+
+		if (head->in_block &&
+		    head->block_nr_free != nr_free[v6_block_index(pfn)])
+			return "block_nr_free is not the number of cached pages";
+	}
+	return NULL;
 }
 
 static const char *v6_check(void)
 {
-	struct page *page, *last_head = NULL;
+	const struct zone *zone = &kpb_this->zone;
+	const char *wrong;
+	struct page *page;
 	unsigned long nr = 0;
+	u32 *nr_free;
 
 	if (!pba_enabled())
 		return NULL;
+	nr_free = calloc(v6_block_index(zone->zone_end_pfn - 1) + 1,
+			 sizeof(*nr_free));
+	if (!nr_free)
+		return "out of memory";
 	list_for_each_entry(page, &get_pba()->cached_list, lru) {
-		struct page *head = block_head_page(page);
-
+		nr_free[v6_block_index(page_to_pfn(page))]++;
 		nr++;
-		if (!pba_page_data(page)->in_block || head == last_head)
-			continue;
-		last_head = head;
-		if (!v6_block_is_counted(head))
-			return "block_nr_free is not the number of cached pages";
 	}
-	if (nr != get_pba()->nr_cached)
-		return "nr_cached is not the length of the list";
-	return NULL;
+	wrong = v6_check_blocks(nr_free);
+	free(nr_free);
+	if (!wrong && nr != get_pba()->nr_cached)
+		wrong = "nr_cached is not the length of the list";
+	return wrong;
 }
 
 static const struct kpb_allocator_ops kpb_v6_ops = {

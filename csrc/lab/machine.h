@@ -31,6 +31,13 @@ enum kpb_leaf {
 	KPB_NR_LEAVES,
 };
 
+/* Free memory above what memblock handed out, see mm/memblock.c. */
+#define KPB_NR_MEMBLOCK_GAPS 8
+struct kpb_memblock_gap {
+	phys_addr_t start;
+	phys_addr_t end;
+};
+
 /* What fills a slot of the replay. */
 enum kpb_slot_kind {
 	KPB_SLOT_EMPTY,
@@ -64,7 +71,10 @@ struct kpb_machine {
 	struct kpb_mapping page_type_map;
 
 	struct zone zone;
-	phys_addr_t memblock_end; /* what lies below is free */
+	/* memblock: what lies below is free, and gaps that alignment left */
+	phys_addr_t memblock_end;
+	struct kpb_memblock_gap memblock_gaps[KPB_NR_MEMBLOCK_GAPS];
+	unsigned int nr_memblock_gaps;
 
 	/* linear map */
 	u64 swapper_pg_dir[PTRS_PER_PGD] __attribute__((aligned(64)));

@@ -628,17 +628,22 @@ void split_page(struct page *page, unsigned int order)
 
 /*
  * The whole of memblock's free memory, to be initialised on demand: all but
- * what is left at its end of a block of the largest order, which would be on
- * the lists of smaller ones from the start.
+ * the gaps and what is left at its end of a block of the largest order, which
+ * would be on the lists of smaller ones from the start.
  */
 void memblock_free_all(void)
 {
 	struct zone *zone = &kpb_this->zone;
+	const struct kpb_memblock_gap *gaps = kpb_this->memblock_gaps;
 	unsigned long end = kpb_this->memblock_end >> PAGE_SHIFT;
+	unsigned int i;
 
 	zone->first_deferred_pfn = zone->zone_start_pfn;
 	zone->deferred_end_pfn = ALIGN_DOWN(end, MAX_ORDER_NR_PAGES);
 	kpb_free_memory(zone->deferred_end_pfn, end);
+	for (i = 0; i < kpb_this->nr_memblock_gaps; i++)
+		kpb_free_memory(gaps[i].start >> PAGE_SHIFT,
+				gaps[i].end >> PAGE_SHIFT);
 	deferred_grow_zone(zone);
 }
 
