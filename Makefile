@@ -94,7 +94,7 @@ PYTEST = PATH="$(abspath $(BIN)):$$PATH" PYTHONSAFEPATH=1 $(if $(WHEEL),KPB_TEST
 
 .PHONY: bench test benchmarks
 bench: $(call package,plot)
-	$(BIN)/kpkeys-bench compare $(ARGS)
+	$(BIN)/kpkeys-bench compare --plot compare.png $(ARGS)
 
 test: test-c $(call package,test)
 	$(Q)$(PYTEST) $(PYTEST_ARGS)

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,16 +125,20 @@ def _workloads(
     names: Sequence[str], traces: Sequence[str], copies: int, page_size: str
 ) -> list[Workload]:
     """What the options ask for; without any, all recordings that fit and two generators."""
-    workloads: list[Workload] = [parse_workload(name) for name in names]
-    workloads += [trace_workload(path) for path in traces]
-    if not workloads:
-        recorded = [trace_workload(path) for path in shipped_traces().values()]
-        workloads += [w for w in recorded if w.page_size == page_size]
-        workloads += [parse_workload(name) for name in DEFAULT_SYNTHETIC]
-    return [
-        replace(w, copies=copies) if isinstance(w, TraceWorkload) and w.copies == 1 else w
-        for w in workloads
+    shipped = shipped_traces()
+    workloads: list[Workload] = [
+        trace_workload(shipped[name], {"copies": copies})
+        if name in shipped
+        else parse_workload(name)
+        for name in names
     ]
+    workloads += [trace_workload(path, {"copies": copies}) for path in traces]
+    if workloads:
+        return workloads
+    size = 1 << geometry(page_size).page_shift
+    recorded = [load_trace(path) for path in shipped.values()]
+    fitting = [TraceWorkload(trace, copies) for trace in recorded if trace.page_size == size]
+    return [*fitting, *(parse_workload(name) for name in DEFAULT_SYNTHETIC)]
 
 
 def _timing(text: str) -> tuple[str, int]:
