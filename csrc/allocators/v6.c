@@ -66,10 +66,14 @@ static const char *v6_check_blocks(const u32 *nr_free)
 	const struct zone *zone = &kpb_this->zone;
 	unsigned long pfn = zone->zone_start_pfn;
 
-	for (; pfn < zone->first_deferred_pfn; pfn += BLOCK_NR_PAGES) {
+	for (; pfn < zone->zone_end_pfn; pfn += BLOCK_NR_PAGES) {
 		const struct pba_page_data *head =
 			pba_page_data(pfn_to_page(pfn));
 
+		/* memory that was never touched has no blocks */
+		if (pfn >= zone->first_deferred_pfn &&
+		    pfn < zone->deferred_end_pfn)
+			continue;
 		if (head->in_block &&
 		    head->block_nr_free != nr_free[v6_block_index(pfn)])
 			return "block_nr_free is not the number of cached pages";

@@ -425,8 +425,11 @@ int kpb_gen_create(uint32_t kind, const uint64_t *params, uint64_t seed,
 	int ret;
 
 	msg[0] = '\0';
-	if (kind >= KPB_NR_GEN_KINDS)
+	if (kind >= KPB_NR_GEN_KINDS) {
+		snprintf(msg, KPB_MSG_BYTES, "generator %u: there are %zu",
+			 kind, KPB_NR_GEN_KINDS);
 		return -EINVAL;
+	}
 	ret = kpb_gen_check(kind, params, msg);
 	if (ret)
 		return ret;

@@ -109,6 +109,12 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 			 pageblock_nr_pages);
 		return -EINVAL;
 	}
+	if (config->linear_map > KPB_MAP_PTE) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "linear_map %u: give 0 (blocks) or 1 (PTEs)",
+			 config->linear_map);
+		return -EINVAL;
+	}
 	if (config->linear_map !=
 	    (u32)kpb_allocators[config->allocator].linear_map) {
 		snprintf(msg, KPB_MSG_BYTES, "%s needs a linear map of %s: %s",
