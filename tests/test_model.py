@@ -74,14 +74,11 @@ def pins(model: Model, *requests: tuple[int, int]) -> list[int | None]:
         ("4K", 2 * GB, GB, {"pud": 2}, 1),
         # The third GB is not whole: 512 MB = 256 PMDs below one PMD table.
         ("4K", 2 * GB + 512 * MB, GB, {"pud": 2, "contpmd": 256}, 2),
-        # A PUD table covers 512 GB; physical addresses may begin at 0.
-        ("4K", 513 * GB, 0, {"pud": 513}, 2),
+        # Physical addresses may begin at 0.
+        ("4K", 32 * MB, 0, {"contpmd": 16}, 2),
         # A contPMD group is 1 GB = 32 PMDs of 32 MB: 256 MB have none. No PUD table: folded.
         ("16K", 256 * MB, GB, {"pmd": 8}, 1),
         ("16K", GB + 32 * MB, GB, {"contpmd": 32, "pmd": 1}, 1),
-        # A PMD table covers 64 GB here, and 4 TB at 64K.
-        ("16K", 65 * GB, GB, {"contpmd": 65 * 32}, 2),
-        ("64K", 4096 * GB + 512 * MB, GB, {"pmd": 8193}, 2),
         # A contPMD group is 16 GB, and the physical address 1 GB is not aligned to that.
         ("64K", 16 * GB, GB, {"pmd": 32}, 1),
         ("64K", 16 * GB, 16 * GB, {"contpmd": 32}, 1),
@@ -95,6 +92,24 @@ def test_linear_map_fresh_has_largest_leaves(
     assert model.leaf_counts() == none | leaves
     assert model.counters["ptps_for_linear_map"] == tables
     model.check()
+
+
+@pytest.mark.parametrize(
+    ("page_size", "ram", "leaf", "leaves"),
+    [
+        # A PUD table covers 512 GB, a PMD table 64 GB and 4 TB.
+        ("4K", 513 * GB, "pud", 513),
+        ("16K", 65 * GB, "contpmd", 65 * 32),
+        ("64K", 4096 * GB + 512 * MB, "pmd", 8193),
+    ],
+)
+def test_linear_map_beyond_one_entry_of_the_pgd_has_two_tables(
+    page_size: str, ram: int, leaf: str, leaves: int
+) -> None:
+    # Too large for check(), which looks at every page.
+    model = Model(page_size, ram, refill_orders=REFILL_ORDERS[page_size])
+    assert model.leaf_counts()[leaf] == leaves
+    assert model.counters["ptps_for_linear_map"] == 2
 
 
 @pytest.mark.parametrize(
@@ -607,6 +622,11 @@ def test_second_refill_in_the_early_window_stays_unprotected_and_warns() -> None
     assert model.cached_pfns()[0] == 0x4023D
     assert [model.pkey(pfn) for pfn in (0x40220, 0x4022F, 0x40230, 0x4023F)] == [1, 1, 0, 0]
     assert model.unprotected_pages == 16
+    model.check()
+    # 17 cached, 1 shrinkable: an unprotected page goes back, and is no exception any more.
+    assert model.shrink(10) == 1
+    assert model.unprotected_pages == 15
+    assert len(model._unprotected_for_good) == 15
     model.check()
 
 
