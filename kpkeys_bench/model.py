@@ -613,7 +613,6 @@ class Model:
         RuntimeError
             It was called before.
         """
-        self._assert_alive()
         if self._hardened_init_done:
             msg = "hardened_init was called before, it belongs to boot: call it once"
             raise RuntimeError(msg)
@@ -1025,6 +1024,11 @@ class Model:
         int
             Pages freed, or -1 for SHRINK_STOP: also if there is no shrinker, which is so before
             `init_late` and with noblock.
+
+        Raises
+        ------
+        ValueError
+            nr_to_scan is negative.
         """
         self._assert_alive()
         if nr_to_scan < 0:
@@ -1109,6 +1113,11 @@ class Model:
         -------
         int
             Pages freed.
+
+        Raises
+        ------
+        ValueError
+            The priority is negative.
         """
         self._assert_alive()
         if priority < 0:
@@ -1150,6 +1159,11 @@ class Model:
         -------
         int or None
             The first pfn; None when there is no memory.
+
+        Raises
+        ------
+        ValueError
+            The order or the migratetype is outside its limits.
         """
         self._assert_alive()
         if not 0 <= order <= self._geometry.max_page_order:
