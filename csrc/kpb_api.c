@@ -139,10 +139,18 @@ int kpb_machine_create(const struct kpb_config *config,
 	return 0;
 }
 
-void kpb_machine_destroy(struct kpb_machine *m)
+int kpb_machine_destroy(struct kpb_machine *m)
 {
-	if (m)
-		kpb_border(m)->granule->destroy(m);
+	int ret;
+
+	if (!m)
+		return 0;
+	ret = kpb_enter(m);
+	if (ret)
+		return ret;
+	kpb_this = NULL;
+	kpb_border(m)->granule->destroy(m);
+	return 0;
 }
 
 static int kpb_boot_step(struct kpb_machine *m, int (*step)(void))

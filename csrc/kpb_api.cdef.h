@@ -66,6 +66,7 @@ enum kpb_linear_map {
 #define KPB_HIST_BUCKETS 1920
 #define KPB_MSG_BYTES 256
 #define KPB_NR_GEN_PARAMS 4
+#define KPB_MAX_SLOTS 67108864
 
 struct kpb_config {
 	uint64_t ram_bytes;
@@ -194,7 +195,8 @@ struct kpb_machine;
 
 int kpb_machine_create(const struct kpb_config *config,
 		       struct kpb_machine **out, char *msg);
-void kpb_machine_destroy(struct kpb_machine *m);
+/* -EBUSY, and nothing happens, while another thread is inside. */
+int kpb_machine_destroy(struct kpb_machine *m);
 /* kpkeys_hardened_pgtables_init() and ..._init_late() */
 int kpb_machine_init(struct kpb_machine *m);
 int kpb_machine_init_late(struct kpb_machine *m);

@@ -6,6 +6,7 @@ as numpy arrays, error codes as the project's exceptions.
 """
 
 import errno
+import operator
 import os
 
 import numpy as np
@@ -28,6 +29,8 @@ PATHS = (
 CAUSES = ("boot", "late_init", "refill", "release", "other")
 TIMING_MODES = ("none", "chained", "bracket", "sample", "model")
 LINEAR_MAPS = ("block", "pte")
+MAX_U32 = (1 << 32) - 1
+MAX_U64 = (1 << 64) - 1
 MAX_ORDERS = lib.KPB_MAX_ORDERS
 MAX_REFILL_ORDERS = lib.KPB_MAX_REFILL_ORDERS
 MIGRATE_TYPES = lib.KPB_MIGRATE_TYPES
@@ -163,7 +166,7 @@ def new_times():
     return np.zeros(len(PATHS), dtype=_TIMES_DTYPE)
 
 
-def _ops_pointer(ops):
+def _ops_pointer(ops, *, writable=False):
     if not isinstance(ops, np.ndarray) or ops.dtype != OP_DTYPE or ops.ndim != 1:
         raise ConfigError(
             f"operations must be a one-dimensional array of OP_DTYPE, not {type(ops).__name__}"
@@ -171,7 +174,22 @@ def _ops_pointer(ops):
         )
     if not ops.flags.c_contiguous:
         raise ConfigError("operations must be contiguous: pass numpy.ascontiguousarray(ops)")
-    return ffi.from_buffer("struct kpb_op[]", ops)
+    if not ops.flags.aligned or (writable and not ops.flags.writeable):
+        raise ConfigError(
+            "operations must be aligned, and writable where they are filled: copy them"
+        )
+    return ffi.from_buffer("struct kpb_op[]", ops, require_writable=writable)
+
+
+def _whole(name, value, limit):
+    """A whole number from 0 to `limit`, as an int."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} {value!r}: give a whole number") from None
+    if not 0 <= number <= limit:
+        raise ConfigError(f"{name} {number}: give 0 to {limit}")
+    return number
 
 
 class MachineHandle:
@@ -195,18 +213,18 @@ class MachineHandle:
         self._ptr = None
         config = ffi.new("struct kpb_config *")
         config.page_shift = page_shift
-        config.ram_bytes = ram_bytes
-        config.phys_base = phys_base
+        config.ram_bytes = _whole("ram", ram_bytes, MAX_U64)
+        config.phys_base = _whole("phys_base", phys_base, MAX_U64)
         config.allocator = ALLOCATORS.index(allocator)
         config.linear_map = LINEAR_MAPS.index(linear_map)
         config.nr_refill_orders = len(refill_orders)
         for i, order in enumerate(refill_orders):
-            config.refill_orders[i] = order
+            config.refill_orders[i] = _whole("refill order", order, MAX_ORDERS - 1)
         config.allow_any_orders = allow_any_orders
         config.zero_pages = zero_pages
         config.aged_ppm = aged_ppm
-        config.aged_pins = aged_pins
-        config.aged_seed = aged_seed
+        config.aged_pins = _whole("state aged: pins", aged_pins, MAX_U32)
+        config.aged_seed = _whole("seed", aged_seed, MAX_U64)
         out = ffi.new("struct kpb_machine **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
         rc = lib.kpb_machine_create(config, out, message)
@@ -223,8 +241,8 @@ class MachineHandle:
 
     def close(self):
         if self._ptr is not None:
-            pointer, self._ptr = self._ptr, None
-            lib.kpb_machine_destroy(pointer)
+            _check(lib.kpb_machine_destroy(self._ptr))
+            self._ptr = None
 
     def __del__(self):
         self.close()
@@ -254,15 +272,19 @@ class MachineHandle:
         self._check(lib.kpb_machine_init_late(self.ptr))
 
     def set_slots(self, nr_slots):
-        self._check(lib.kpb_machine_set_slots(self.ptr, nr_slots))
+        limit = lib.KPB_MAX_SLOTS
+        self._check(lib.kpb_machine_set_slots(self.ptr, _whole("slots", nr_slots, limit)))
 
     def replay(self, ops, repeat, mode, every, costs_ps, times):
         pointer = _ops_pointer(ops)
         timing = ffi.new("struct kpb_timing *")
         timing.mode = TIMING_MODES.index(mode)
-        timing.every = every
+        timing.every = _whole("a clock read every", every, MAX_U32)
+        if mode == "sample" and not every:
+            raise ConfigError("a clock read every 0 operations: give 1 or more")
+        repeat = _whole("repeat", repeat, MAX_U64)
         for name, value in (costs_ps or {}).items():
-            setattr(timing.costs, f"{name}_ps", value)
+            setattr(timing.costs, f"{name}_ps", _whole(f"cost {name}", value, MAX_U64))
         buffer = ffi.NULL
         if times is not None:
             if times.dtype != _TIMES_DTYPE or times.shape != (len(PATHS),):
@@ -371,7 +393,9 @@ class GeneratorHandle:
         self._ptr = None
         out = ffi.new("struct kpb_gen **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
-        values = list(params) + [0] * (lib.KPB_NR_GEN_PARAMS - len(params))
+        values = [_whole(f"{name}: parameter", value, MAX_U64) for value in params]
+        values += [0] * (lib.KPB_NR_GEN_PARAMS - len(params))
+        seed = _whole("seed", seed, MAX_U64)
         rc = lib.kpb_gen_create(GENERATORS.index(name), values, seed, out, message)
         if rc < 0 and _text(message):
             raise ConfigError(_text(message))
@@ -397,4 +421,7 @@ class GeneratorHandle:
 
     def fill(self, ops):
         """Overwrite a whole array with the next operations."""
-        _check(lib.kpb_gen_fill(self.ptr, _ops_pointer(ops), len(ops)), "generator")
+        _check(
+            lib.kpb_gen_fill(self.ptr, _ops_pointer(ops, writable=True), len(ops)),
+            "generator",
+        )

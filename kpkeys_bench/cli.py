@@ -40,6 +40,8 @@ PROGRAM: Final = "kpkeys-bench"
 DEFAULT_COPIES: Final = 8
 DEFAULT_SYNTHETIC: Final = ("random", "fork_storm")
 DEFAULT_CSV: Final = "compare.csv"
+#: A number with more is a slip, and int() refuses very long ones in its own words.
+MAX_DIGITS: Final = 18
 EXIT_ERROR: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
@@ -52,8 +54,8 @@ def _count(_: click.Context, __: click.Parameter, value: str) -> int:
     for suffix, power in (("k", 10**3), ("m", 10**6), ("g", 10**9)):
         if digits.endswith(suffix):
             digits, factor = digits[:-1], power
-    if not digits.isdecimal():
-        raise click.BadParameter(f"{value!r}: give a whole number, or one with k, M or G")
+    if not digits.isdecimal() or len(digits) > MAX_DIGITS:
+        raise click.BadParameter(f"{value[:40]!r}: give a whole number, or one with k, M or G")
     return int(digits) * factor
 
 
@@ -161,7 +163,9 @@ def _costs(text: str | None) -> dict[str, float]:
     return costs
 
 
-def _save(results: Results, csv_file: str, json_file: str | None, plot_file: str | None) -> None:
+def _save(
+    results: Results, csv_file: str | None, json_file: str | None, plot_file: str | None
+) -> None:
     """Write what there is; a file that cannot be written does not lose the others."""
     if not results.run_rows:
         return
@@ -184,6 +188,19 @@ def _save(results: Results, csv_file: str, json_file: str | None, plot_file: str
         console.print(f"wrote {', '.join(map(str, written))}")
     if failure is not None:
         raise failure
+
+
+def _check_targets(csv_file: str | None, json_file: str | None, plot_file: str | None) -> None:
+    """Refuse what could not be written in the end, before anything is measured."""
+    targets = [target for target in (csv_file, json_file, plot_file) if target]
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise ConfigError("--csv, --json and --plot want the same file: name one for each")
+    for target in targets:
+        check_writable(target)
+    if plot_file:
+        from kpkeys_bench import plots  # noqa: PLC0415 - matplotlib is an extra and slow to import
+
+        plots.check_target(plot_file)
 
 
 @cli.command()
@@ -277,10 +294,9 @@ def _save(results: Results, csv_file: str, json_file: str | None, plot_file: str
 @click.option(
     "--csv",
     "csv_file",
-    default=DEFAULT_CSV,
-    show_default=True,
     metavar="FILE",
-    help="Runs; other tables go beside it. - is standard output.",
+    help="Runs; other tables go beside it. - is standard output.  "
+    f"[default: {DEFAULT_CSV}, unless --json is given]",
 )
 @click.option("--json", "json_file", metavar="FILE", help="All tables. - is standard output.")
 @click.option("--plot", "plot_file", metavar="FILE", help="A picture (png, svg or pdf).")
@@ -301,7 +317,7 @@ def compare(
     timing: str,
     samples: int,
     costs: str | None,
-    csv_file: str,
+    csv_file: str | None,
     json_file: str | None,
     plot_file: str | None,
 ) -> None:
@@ -326,8 +342,8 @@ def compare(
     chosen = _strategies(allocators, orders, setup.page_size, allow_any=allow_any_orders)
     streams = _workloads(workloads, traces, copies, setup.page_size)
     memory = [parse_state(text) for text in states or ("fresh",)]
-    for target in filter(None, (csv_file, json_file, plot_file)):
-        check_writable(target)
+    csv_file = csv_file or (None if json_file else DEFAULT_CSV)
+    _check_targets(csv_file, json_file, plot_file)
     errors = wide_console(stderr=True)
     results = Results()
     total = len(streams) * len(memory) * len(chosen) * repeats
@@ -339,7 +355,7 @@ def compare(
                     f"with {setup.page_size} pages would ask for other tables"
                 )
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -464,6 +480,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; every error is one line on standard error and a status that is not 0."""
     try:
         status = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message())
         sys.exit(error.exit_code)

@@ -10,7 +10,7 @@ derived from the other; the counts of the first and the third pass must agree.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from kpkeys_bench.results import (
 )
 from kpkeys_bench.strategy import State, Strategy
 from kpkeys_bench.workloads.ops import OP_DTYPE, SHRINK
-from kpkeys_bench.workloads.workload import Workload
+from kpkeys_bench.workloads.workload import Batch, Workload
 
 DEFAULT_RAM: Final = 16 << 30
 DEFAULT_OPS: Final = 1_000_000
@@ -135,8 +135,10 @@ def _replay(
         return _Pass(elapsed, str(error))
     machine.set_slots(workload.nr_slots)
     batches = workload.batches(setup.ops, setup.seed)
-    if on_sample is not None and setup.samples:
-        batches = _cut(batches, max(1, setup.ops // setup.samples))
+    marks = [k * setup.ops // setup.samples for k in range(1, setup.samples + 1)]
+    if on_sample is not None:
+        batches = _cut(batches, marks)
+    done = 0
     for ops, repeat in batches:
         start = time.perf_counter_ns()
         try:
@@ -153,24 +155,28 @@ def _replay(
                 raise
             return _Pass(elapsed + time.perf_counter_ns() - start, str(error))
         elapsed += time.perf_counter_ns() - start
-        if on_sample is not None:
+        done += len(ops) * repeat
+        if on_sample is not None and marks and done == marks[0]:
+            marks.pop(0)
             on_sample()
     return _Pass(elapsed, "")
 
 
-def _cut(
-    batches: Iterator[tuple[np.ndarray[Any, Any], int]], every: int
-) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
-    """The same operations in pieces that end at every multiple of `every`."""
-    left = every
+def _cut(batches: Iterator[Batch], marks: Sequence[int]) -> Iterator[Batch]:
+    """The same operations in pieces, one of which ends at each of the rising `marks`."""
+    ends = iter(list(marks))
+    end = next(ends, None)
+    position = 0
     for ops, repeat in batches:
         for _ in range(repeat):
             start = 0
             while start < len(ops):
-                piece = ops[start : start + left]
-                yield piece, 1
-                start += len(piece)
-                left = left - len(piece) or every
+                stop = len(ops) if end is None else min(len(ops), start + end - position)
+                yield ops[start:stop], 1
+                position += stop - start
+                start = stop
+                if position == end:
+                    end = next(ends, None)
 
 
 def _drain(machine: Machine) -> int:

@@ -75,8 +75,8 @@ def parse_bytes(text: str) -> int:
     digits, unit = text.strip().upper().removesuffix("B").removesuffix("I"), 0
     if digits and digits[-1] in _UNITS:
         digits, unit = digits[:-1], _UNITS[digits[-1]]
-    if not digits.isdecimal():
-        raise ConfigError(f"size {text!r}: give a whole number with K, M, G or T, such as 16G")
+    if not digits.isdecimal() or len(digits) > 18:
+        raise ConfigError(f"size {text[:40]!r}: give a whole number with K, M, G or T, such as 16G")
     return int(digits) << unit
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from kpkeys_bench.errors import ConfigError, ResultError
-from kpkeys_bench.report import best_of_repeats, with_labels
+from kpkeys_bench.report import median_of_repeats, with_labels
 from kpkeys_bench.results import SPLITS
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ def load_runs(path: str | os.PathLike[str]) -> pd.DataFrame:
     if missing or runs.empty:
         what = f"has no column {missing[0]!r}" if missing else "has no rows"
         raise ResultError(f"{os.fspath(path)} {what}: give a file from compare --csv")
+    numbers = [c for c in _NEEDED if "_ns_" in c or c.endswith("_pages") or c in SPLITS]
+    wrong = [column for column in numbers if not pd.api.types.is_numeric_dtype(runs[column])]
+    if wrong:
+        raise ResultError(
+            f"{os.fspath(path)}: column {wrong[0]!r} holds something else than numbers: give a "
+            "file from compare --csv"
+        )
     return runs.assign(
         error=runs["error"].fillna(""), refill_orders=runs["refill_orders"].fillna("")
     )
@@ -112,7 +119,7 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
         On the left all splits of the linear map (log scale), on the right service times from p50
         to p99.9 with a mark at p99.
     """
-    runs = best_of_repeats(with_labels(runs[runs["error"] == ""]))
+    runs = median_of_repeats(with_labels(runs[runs["error"] == ""]))
     if runs.empty:
         raise ResultError("no run without an error: there is nothing to draw")
     titles = (
@@ -122,31 +129,57 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
     labels = list(dict.fromkeys(runs["row"]))
     strategies = list(dict.fromkeys(runs["strategy"]))
     figure = _pyplot_figure(len(labels) * (0.5 + 0.12 * len(strategies)))
-    left, right = figure.subplots(1, 2, sharey=True)
+    timed = bool(runs["service_ns_p50"].notna().any())
+    axes = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
+    left, right = axes[0], axes[-1]
     for i, strategy in enumerate(strategies):
         own = runs[runs["strategy"] == strategy]
         y = [labels.index(row) + _offset(i, len(strategies)) for row in own["row"]]
         colour, mark = _COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]
         if (own["allocator"] != "noblock").all():
-            left.scatter(own["splits"], y, color=colour, marker=mark, s=34, zorder=3)
+            left.scatter(
+                own["splits"], y, color=colour, marker=mark, s=34, zorder=3, label=strategy
+            )
+        if not timed:
+            continue
         right.hlines(y, own["service_ns_p50"], own["service_ns_p999"], color=colour, lw=2, zorder=2)
         right.scatter(
             own["service_ns_p99"], y, color=colour, marker=mark, s=34, zorder=3, label=strategy
         )
-    for ax in (left, right):
+    for ax in axes:
         _rows(ax, labels)
         _log_axis(ax)
     left.set_title("Splits of the linear map", loc="left")
     left.set_xlabel("PUD + contPMD + PMD + contPTE splits since boot (noblock: map is PTEs)")
+    figure.legend(
+        *right.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False
+    )
+    if not timed:
+        return figure
     right.set_title("Service time: p50 to p99.9, mark at p99", loc="left")
     floor = float(runs["clock_floor_ns"].dropna().iloc[0]) if runs["clock_floor_ns"].any() else 0.0
     right.set_xlabel(f"host ns, closed loop, clock floor of {floor:.0f} ns included")
     if floor:
         right.axvline(floor, color="#888888", ls=":", lw=1)
-    figure.legend(
-        *right.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False
-    )
     return figure
+
+
+def check_target(target: str | os.PathLike[str]) -> str:
+    """The kind of picture that a file name asks for; fail before any work is done.
+
+    Raises
+    ------
+    ResultError
+        If the suffix is unknown.
+    ConfigError
+        If matplotlib is not installed.
+    """
+    path = Path(target)
+    kind = path.suffix.removeprefix(".").lower()
+    known = _pyplot_figure(1).canvas.get_supported_filetypes()
+    if kind not in known:
+        raise ResultError(f"picture {path}: no such kind; use {', '.join(sorted(known))}")
+    return kind
 
 
 def save_figure(figure: Figure, target: str | os.PathLike[str]) -> Path:
@@ -157,11 +190,8 @@ def save_figure(figure: Figure, target: str | os.PathLike[str]) -> Path:
     ResultError
         If it cannot be written, or the suffix is unknown.
     """
-    path = Path(target)
-    kind = path.suffix.removeprefix(".").lower() or "png"
-    known = figure.canvas.get_supported_filetypes()
-    if kind not in known:
-        raise ResultError(f"picture {path}: no such kind; use {', '.join(sorted(known))}")
+    kind = check_target(target)
+    path = Path(target).resolve()
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(
@@ -172,7 +202,8 @@ def save_figure(figure: Figure, target: str | os.PathLike[str]) -> Path:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
+        raise ResultError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise ResultError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
+    return Path(target)

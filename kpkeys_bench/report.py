@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kpkeys_bench.results import SPLITS, Results
+from kpkeys_bench.workloads.workload import GENERATORS
 
 #: Columns of the comparison: result column, heading, how to print it.
 _COLUMNS: Final = (
@@ -30,6 +31,9 @@ _COLUMNS: Final = (
     ("service_ns_p99", "p99\nns", "time"),
     ("service_ns_p999", "p99.9\nns", "time"),
 )
+#: Columns of a terminal that the comparison needs, and of output that is no terminal.
+MIN_WIDTH: Final = 112
+WIDTH: Final = 140
 _GROUP: Final = ["page_size", "state", "workload"]
 
 
@@ -49,7 +53,7 @@ def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def best_of_repeats(runs: pd.DataFrame) -> pd.DataFrame:
+def median_of_repeats(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per run and seed: counts do not vary, of times the median of the repeats is taken."""
     keys = [*_GROUP, "strategy", "seed"]
     times = [c for c in runs.columns if "_ns" in c or c in {"ns_per_op", "times_null"}]
@@ -69,7 +73,7 @@ def _cell(value: Any, how: str) -> str:  # noqa: ANN401 - a cell holds what a co
 
 def comparison_table(results: Results) -> RenderableType:
     """One section per workload and state, one line per strategy."""
-    runs = best_of_repeats(with_labels(results.runs))
+    runs = median_of_repeats(with_labels(results.runs))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("strategy", no_wrap=True)
     for _, heading, _how in _COLUMNS:
@@ -90,19 +94,28 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
     pba = runs[runs["allocator"] == "pba"]
     if pba["strategy"].nunique() < 2:
         return []
+    kind = pba["workload"].str.partition(":")[0].isin(GENERATORS)
+    kind = kind.map({True: "generator", False: "recording"})
     lines = []
-    for state, group in pba.groupby("state", sort=False):
+    for (what, state), group in pba.groupby([kind, "state"], sort=False):
         sums = group.groupby("strategy", sort=False)["splits"].sum().to_dict()
         (least, fewest), *others = sorted(sums.items(), key=lambda item: item[1])
         parts = [f"{least} {fewest:,}"]
         parts += [
-            f"{strategy} {splits:,} ({splits / fewest:.1f} times as many)"
+            f"{strategy} {splits:,} ({splits / max(fewest, 1):.1f} times as many)"
             for strategy, splits in others
         ]
         nr = group["workload"].nunique()
         plural = "" if nr == 1 else "s"
-        lines.append(f"Splits on {nr} workload{plural}, {state} memory: {', '.join(parts)}.")
+        lines.append(f"Splits on {nr} {what}{plural}, {state} memory: {', '.join(parts)}.")
     return lines
+
+
+def _comparable(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The runs of those workloads and states that every strategy finished; how many are not."""
+    nr_failed = runs["error"].ne("").groupby([runs[key] for key in _GROUP]).transform("sum")
+    whole = runs[nr_failed == 0]
+    return whole, runs[nr_failed != 0].groupby(_GROUP).ngroups
 
 
 def _price_in_words(runs: pd.DataFrame) -> list[str]:
@@ -131,9 +144,11 @@ def _clock_in_words(runs: pd.DataFrame) -> list[str]:
 
 def summary(results: Results) -> list[str]:
     """The comparison in sentences."""
-    runs = best_of_repeats(with_labels(results.runs))
-    good = runs[runs["error"] == ""]
+    runs = median_of_repeats(with_labels(results.runs))
+    good, nr_left_out = _comparable(runs)
     lines = _splits_in_words(good) + _price_in_words(good) + _clock_in_words(good)
+    if nr_left_out:
+        lines.append(f"Left out of these sums: {nr_left_out} where not every strategy finished.")
     warnings = int(results.runs["warnings"].sum())
     if warnings:
         keys = ["file", "line", "what"]
@@ -156,7 +171,7 @@ def key_value_table(values: Mapping[str, Any]) -> RenderableType:
     """Facts, one a line."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+        table.add_row(key, Text(f"{value:.3f}" if isinstance(value, float) else str(value)))
     return table
 
 
@@ -166,13 +181,13 @@ def plain_table(rows: list[dict[str, Any]]) -> RenderableType:
     for key in rows[0]:
         table.add_column(key, overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     return table
 
 
 def wide_console(*, stderr: bool = False) -> Console:
     """A console that does not fold tables where the output is no terminal."""
-    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=140)
-    return console
+    console = Console(stderr=stderr, highlight=False, markup=False)
+    # a terminal that is too narrow wraps lines, which loses less than cells cut short
+    width = max(console.width, MIN_WIDTH) if console.is_terminal else WIDTH
+    return Console(stderr=stderr, highlight=False, markup=False, width=width)

@@ -202,7 +202,7 @@ class Results:
         ----------
         target : path or ``"-"``
             ``results.csv`` brings ``results-paths.csv`` and so on with it; ``-`` is standard
-            output and takes the runs alone.
+            output and takes the runs alone, as does what is no regular file.
 
         Returns
         -------
@@ -218,6 +218,9 @@ class Results:
             sys.stdout.write(csv_text(self.runs))
             return []
         base = Path(target)
+        if is_special(base):
+            write_atomically(base, csv_text(self.runs))
+            return [base]
         written = []
         for name, table in self.tables().items():
             path = base if name == "runs" else base.with_name(f"{base.stem}-{name}{base.suffix}")
@@ -244,7 +247,9 @@ def _frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records(rows, columns=list(columns))
     for column in columns:
         # counts stay whole numbers where a run that failed has none
-        if column in COUNTS or column.startswith("refills_order_"):
+        if (column in COUNTS and column != "cached_mean_pages") or column.startswith(
+            "refills_order_"
+        ):
             whole = frame[column].dropna()
             if (whole == whole.round()).all():
                 frame[column] = frame[column].astype("Int64")
@@ -277,6 +282,9 @@ def write_text(target: str | os.PathLike[str], text: str) -> list[Path]:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file's content all at once.
 
+    A symbolic link stays and its target is replaced. What is no regular file (a pipe, a device) is
+    written as it is.
+
     Raises
     ------
     ResultError
@@ -284,6 +292,10 @@ def write_atomically(path: Path, text: str) -> None:
     """
     temporary: Path | None = None
     try:
+        if is_special(path):
+            path.write_text(text, encoding="utf-8")
+            return
+        path = path.resolve()
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
@@ -298,6 +310,11 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise ResultError(f"cannot write {path}: {reason}; name another file or -") from None
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is no regular file, such as a pipe or a device."""
+    return path.exists() and not path.is_file()
 
 
 def _umask() -> int:
@@ -320,6 +337,9 @@ def check_writable(target: str | os.PathLike[str]) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        if is_special(path):
+            return
+        path = path.resolve()
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
             pass
     except OSError as error:

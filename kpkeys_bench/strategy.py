@@ -97,8 +97,10 @@ def parse_refill_orders(text: str) -> tuple[int, ...]:
         If it is no list of orders.
     """
     parts = text.replace("-", ",").split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise ConfigError(f"refill orders {text!r}: give whole numbers with commas, such as 9,4,2")
+    if not all(part.strip().isdecimal() and len(part) < 9 for part in parts):
+        raise ConfigError(
+            f"refill orders {text[:40]!r}: give whole numbers with commas, such as 9,4,2"
+        )
     orders = tuple(int(part) for part in parts)
     _check_orders(orders)
     return orders

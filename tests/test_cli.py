@@ -115,6 +115,13 @@ def test_recording_of_another_page_size_is_replayed_with_a_note(tmp_path):
         (("--json", "."), "folder"),
         (("--csv", "-", "--json", "-"), "standard output"),
         (("--nosuch",), "--nosuch"),
+        (("--ram", "9" * 30 + "T"), "whole number"),
+        (("--ops", "9" * 5000), "whole number"),
+        (("--refill-orders", "9" * 5000), "whole numbers"),
+        (("--workload", "random:tables=" + "9" * 30), "KEY=NUMBER"),
+        (("--state", "aged:share=1,pins=99999999999999"), "pins"),
+        (("--plot", "x.docx"), "no such kind"),
+        (("--csv", "x", "--json", "x"), "same file"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_a_status(tmp_path, args, why):
@@ -160,7 +167,9 @@ def test_interrupt_saves_what_was_computed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiment, "run", interrupted)
     with pytest.raises(SystemExit) as end:
-        main(["compare", *SMALL, "--workload", "lifo", "--json", "out.json"])
+        main(
+            ["compare", *SMALL, "--workload", "lifo", "--json", "out.json", "--csv", "compare.csv"]
+        )
     assert end.value.code == 130
     assert "interrupted after 3 of 5 runs" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "out.json").read_text())["runs"]) == 3
@@ -204,6 +213,42 @@ def test_trace_import_makes_a_file_that_compare_takes(tmp_path):
     done = kpkeys_bench("compare", *SMALL, "--trace", "mine.kpt", "--csv", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mine:copies=2" in done.stdout
+
+
+def test_text_of_a_user_is_printed_as_it_is(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "ts_ns,cpu,op,level,pfn,caller\n0,0,alloc,PGD,100,pgd_alloc\n"
+    )
+    args = ("trace", "import", "mine.csv", "-o", "[red].kpt", "--source", "[/x] hi")
+    done = kpkeys_bench(*args, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "[red].kpt" in done.stderr
+    assert "[/x] hi" in kpkeys_bench("trace", "info", "[red].kpt", cwd=tmp_path).stdout
+
+
+def test_plot_without_times_shows_the_splits(tmp_path):
+    done = kpkeys_bench(
+        *("compare", *SMALL, "--workload", "random", "--timing", "none", "--plot", "out.png"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+def test_command_without_arguments_prints_its_help(tmp_path):
+    done = kpkeys_bench(cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) > 10
+
+
+def test_sample_timing_fills_the_columns_of_a_long_run(tmp_path):
+    done = kpkeys_bench(
+        *("compare", "--ops", "300k", "--workload", "random", "--timing", "sample=70000"),
+        *("--refill-orders", "9,2", "--csv", "-"),
+        cwd=tmp_path,
+    )
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert float(row["service_ns_max"]) > 0
 
 
 def test_plot_draws_from_the_csv_and_refuses_other_files(tmp_path):

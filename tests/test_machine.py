@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kpkeys_bench import ConfigError, Machine, MachineBusyError, MachineError, State, Strategy
+from kpkeys_bench import ConfigError, Machine, MachineBusyError, MachineError, State, Strategy, _ffi
 from kpkeys_bench.machine import new_times
 from kpkeys_bench.workloads.ops import ALLOC, FREE, OP_DTYPE, PIN, SHRINK, SPLIT_OTHER, UNPIN
 
@@ -296,6 +296,108 @@ def test_second_thread_is_refused_while_the_first_is_inside():
         assert refused
         # and afterwards it is free again
         assert machine.state()["ops"] == 40_000_000
+
+
+def test_machine_is_not_closed_while_a_thread_is_inside():
+    ops = np.zeros(2, dtype=OP_DTYPE)
+    ops["kind"] = (ALLOC, FREE)
+    machine = booted(ram=64 * MB)
+    inside = threading.Thread(target=machine.replay, args=(ops, 20_000_000))
+    inside.start()
+    refused = False
+    while inside.is_alive() and not refused:
+        try:
+            machine.state()
+        except MachineBusyError:
+            with pytest.raises(MachineBusyError):
+                machine.close()
+            refused = True
+    inside.join()
+    assert refused
+    assert machine.state()["ops"] == 40_000_000
+    machine.close()
+
+
+def test_empty_array_is_replayed_at_once_however_often():
+    with booted(ram=64 * MB) as machine:
+        machine.replay(np.zeros(0, dtype=OP_DTYPE), 2**63)
+        assert machine.state()["ops"] == 0
+
+
+@pytest.mark.parametrize("every", [2, 3, 1000])
+def test_every_nth_operation_is_timed_whatever_the_arrays(every):
+    ops = operations((ALLOC, 0), (FREE, 0))
+    with booted(ram=64 * MB) as machine:
+        times = new_times()
+        for _ in range(10):
+            machine.replay(ops, 300, timing="sample", every=every, times=times)
+        assert times["count"].sum() == 6000 // every
+        if every == 3:
+            assert abs(int(times["count"][0]) - int(times["count"][3])) <= 1
+
+
+def test_aged_pages_of_neighbouring_blocks_are_independent():
+    # 2048 blocks with one page each: two neighbours share an offset by chance in 4 of them
+    for seed in (0, 1, 2, 12345):
+        aged = State(aged_share=1.0, pins=1)
+        with Machine(ram=4 * GB, state=aged, seed=seed) as machine:
+            free = np.zeros(1 << 20, dtype=bool)
+            for order in range(10):
+                for pfn in machine.free_pfns(order, 1).astype(int) - 0x40000:
+                    free[pfn : pfn + (1 << order)] = True
+            pins = np.flatnonzero(~free[: 2000 * 512])
+            assert len(pins) == 2000
+            offsets = pins % 512
+            for lag in (1, 2, 4):
+                assert np.count_nonzero(offsets[lag:] == offsets[:-lag]) < 20
+            assert 230 < offsets.mean() < 282
+
+
+def test_refill_of_a_single_page_by_pba_is_a_refill_that_fell_back():
+    aged = State(aged_share=1.0, pins=1)
+    strategy = Strategy("pba", (9, 4, 0), allow_any_orders=True)
+    with booted(strategy=strategy, ram=64 * MB, state=aged) as machine:
+        machine.set_slots(20_000)
+        ops = np.zeros(20_000, dtype=OP_DTYPE)
+        ops["slot"] = np.arange(len(ops))
+        machine.replay(ops)
+        counters = machine.counters()
+        assert counters["refills_order"][0] > 0
+        assert counters["refills"] == sum(counters["refills_order"])
+        assert counters["refill_fallbacks"] == counters["refills"]
+        assert counters["failed_refills"] == counters["failed_allocs"] > 0
+        # a failed allocation is no path's time
+        assert sum(counters["path_ops"]) == counters["allocs"] - counters["failed_allocs"]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"ram": -1},
+        {"ram": 1.5},
+        {"ram": 1 << 70},
+        {"seed": -1},
+        {"phys_base": -5},
+        {"state": State(1.0, 1 << 40)},
+        {"strategy": Strategy("pba", (9.5, 2))},
+    ],
+    ids=str,
+)
+def test_number_out_of_range_is_a_configuration_error(kwargs):
+    with pytest.raises(ConfigError, match="give"):
+        Machine(**kwargs)
+
+
+@pytest.mark.parametrize("kwargs", [{"repeat": -1}, {"timing": "sample", "every": 0}])
+def test_replay_parameter_out_of_range_is_a_configuration_error(kwargs):
+    with booted(ram=64 * MB) as machine, pytest.raises(ConfigError, match="give"):
+        machine.replay(operations((ALLOC, 0)), times=new_times(), **kwargs)
+
+
+def test_generator_does_not_write_into_what_is_read_only():
+    generator = _ffi.GeneratorHandle("lifo", [], 1)
+    with pytest.raises(ConfigError, match="writable"):
+        generator.fill(np.frombuffer(bytes(80), dtype=OP_DTYPE))
 
 
 @pytest.mark.parametrize("timing", ["none", "chained", "bracket", "sample", "model"])

@@ -18,8 +18,10 @@ static void kpb_aged_free_block(unsigned long start_pfn, unsigned long end_pfn)
 {
 	const struct kpb_config *config = &kpb_this->config;
 	unsigned long block = pfn_to_pageblock(start_pfn);
-	struct kpb_rng rng = kpb_rng_seed(config->aged_seed ^
-					  (block * 0x9e3779b97f4a7c15ULL));
+	/* mixed twice: the streams of neighbouring blocks have nothing in common */
+	struct kpb_rng of_block = { block };
+	struct kpb_rng rng =
+		kpb_rng_seed(config->aged_seed ^ kpb_rng_next(&of_block));
 	unsigned long pfn, run = start_pfn;
 	u64 nr_pins, i;
 

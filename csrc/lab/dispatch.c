@@ -54,8 +54,8 @@ struct task_struct *kpb_current(void)
 }
 
 /*
- * What the allocator under test fetches. More than a page at once is a
- * refill; one that follows a failed attempt in the same operation fell back.
+ * What the allocator under test fetches. More than a page at once is a refill;
+ * one that follows a failed attempt in the same operation fell back.
  */
 static inline void kpb_count_refill(unsigned int order)
 {
@@ -65,8 +65,11 @@ static inline void kpb_count_refill(unsigned int order)
 	m->counters.refilled_pages += 1UL << order;
 	m->counters.refills_order[order]++;
 	m->op_events |= KPB_EV_PAGES;
-	if (!order)
+	/* noblock's single pages are no refills, PBA's would be */
+	if (!order && m->config.linear_map == KPB_MAP_PTE) {
+		m->op_events &= ~KPB_EV_REFILL_FAILED;
 		return;
+	}
 	m->counters.refills++;
 	if (m->op_events & KPB_EV_REFILL_FAILED)
 		m->counters.refill_fallbacks++;
@@ -115,8 +118,11 @@ static void kpb_note_reserve(void)
 /* The path is repeated in reports: keep it below csrc/. */
 static const char *kpb_short_file(const char *file)
 {
+	const char *up = strstr(file, "/../");
 	const char *csrc = strstr(file, "csrc/");
 
+	if (up)
+		return up + 4;
 	return csrc ? csrc + 5 : file;
 }
 

@@ -14,7 +14,11 @@
 #define KPB_MAX_RAM_BYTES (1ULL << 40)
 #define KPB_PHYS_BASE_ALIGN (1ULL << 30)
 #define KPB_MAX_PHYS_BASE (1ULL << 46)
-/* the largest leaf is 16 GB: linear and host alignment must agree up to it */
+/*
+ * The largest leaf is 16 GB: linear and host alignment agree up to it. Physical
+ * alignment is another matter: with RAM at 1 GB and 64K pages no contPMD group
+ * is aligned in both ways.
+ */
 #define KPB_LINEAR_ALIGN (1ULL << 34)
 
 /* In the order of kpb_allocators[] (kpb_api.c). */
@@ -251,6 +255,7 @@ static int kpb_granule_init_late(void)
 	m->ops->register_shrinker();
 	m->cause = KPB_CAUSE_OTHER;
 	kpb_note_unprotected(m);
+	kpb_note_cached(m);
 	kpb_note_reserve();
 	return 0;
 }
@@ -262,6 +267,8 @@ static int kpb_granule_set_slots(uint32_t nr_slots)
 
 	if (nr_slots <= m->nr_slots)
 		return 0;
+	if (nr_slots > KPB_MAX_SLOTS)
+		return -EINVAL;
 	slots = realloc(m->slots, nr_slots * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;

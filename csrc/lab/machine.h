@@ -51,7 +51,6 @@ struct kpb_slot {
 	struct page *page;
 	u8 kind;
 	u8 order;
-	u8 migratetype;
 };
 
 #define KPB_NR_WARN_SITES 64
@@ -108,6 +107,8 @@ struct kpb_machine {
 	u64 replay_start; /* nr_ops when this replay began */
 	struct kpb_warning warnings[KPB_NR_WARN_SITES];
 	unsigned int nr_warn_sites;
+
+	u32 nr_untimed; /* KPB_TIMING_SAMPLE: since the last clock read */
 
 	struct kpb_slot *slots;
 	u32 nr_slots;

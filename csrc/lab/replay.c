@@ -32,7 +32,7 @@ static __always_inline int kpb_do_alloc(struct kpb_machine *m,
 	if (unlikely(!page)) {
 		m->counters.failed_allocs++;
 		slot->kind = KPB_SLOT_PTP_FAILED;
-		return KPB_PATH_ALLOC_FAST;
+		return KPB_PATH_NONE;
 	}
 	slot->page = page;
 	slot->kind = KPB_SLOT_PTP;
@@ -216,7 +216,6 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 {
 	struct kpb_machine *m = kpb_this;
 	u64 start = 0, end = 0, i;
-	u32 countdown = every;
 
 	if (mode == KPB_TIMING_CHAINED)
 		start = kpb_clock_read();
@@ -225,9 +224,10 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 		int path;
 
 		if (mode == KPB_TIMING_SAMPLE) {
-			timed = --countdown == 0;
+			/* goes on where the last array ended */
+			timed = ++m->nr_untimed >= every;
 			if (timed)
-				countdown = every;
+				m->nr_untimed = 0;
 		}
 		if (timed && mode != KPB_TIMING_CHAINED)
 			start = kpb_clock_read();
@@ -327,6 +327,8 @@ static int kpb_granule_replay(const struct kpb_op *ops, uint64_t nr_ops,
 		return -EINVAL;
 	if (mode == KPB_TIMING_SAMPLE && !timing->every)
 		return -EINVAL;
+	if (!nr_ops)
+		return 0;
 	kpb_this->replay_start = kpb_this->nr_ops;
 	while (repeat-- && !ret) {
 		switch (mode) {

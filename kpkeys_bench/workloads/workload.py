@@ -203,8 +203,10 @@ def _params(text: str, rest: str) -> dict[str, int]:
     params = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if not value.isdecimal():
-            raise ConfigError(f"workload {text!r}: write parameters as KEY=NUMBER, not {part!r}")
+        if not value.isdecimal() or len(value) > 18:
+            raise ConfigError(
+                f"workload {text[:60]!r}: write parameters as KEY=NUMBER, not {part!r}"
+            )
         params[key] = int(value)
     return params
 

@@ -25,10 +25,10 @@ static void dispatch_counts_refills_by_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->counters.refills, 1);
 	KUNIT_EXPECT_EQ(test, m->counters.refills_order[3], 1);
 	KUNIT_EXPECT_EQ(test, m->counters.refilled_pages, 8);
-	/* one page is what noblock does: fetched, but no refill */
+	/* a single page is a refill of PBA as well */
 	page = alloc_page(GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, m->nr_held, 9);
-	KUNIT_EXPECT_EQ(test, m->counters.refills, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.refills, 2);
 	KUNIT_EXPECT_EQ(test, m->counters.refills_order[0], 1);
 	KUNIT_EXPECT_EQ(test, m->counters.refilled_pages, 9);
 	__free_page(page);
@@ -36,6 +36,21 @@ static void dispatch_counts_refills_by_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->nr_held, 0);
 	KUNIT_EXPECT_EQ(test, m->counters.released_pages, 9);
 	BOX_EXPECT_CLEAN(test);
+}
+
+/* One page is what noblock does: fetched, but no refill, failed or not. */
+static void dispatch_counts_no_refill_for_noblock(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
+	struct kpb_machine *m = box_create(test, &config);
+
+	KUNIT_EXPECT_NOT_NULL(test, alloc_page(GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, m->counters.refills, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.refills_order[0], 1);
+	box_drain();
+	m->op_events = 0;
+	KUNIT_EXPECT_NULL(test, alloc_page(GFP_KERNEL));
+	KUNIT_EXPECT_TRUE(test, m->op_events & KPB_EV_REFILL_FAILED);
 }
 
 /* A refill fell back if an attempt before it, in the same operation, failed. */
@@ -176,6 +191,7 @@ static void dispatch_spinlocks_are_not_recursive(struct kunit *test)
 
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
+	KUNIT_CASE(dispatch_counts_no_refill_for_noblock),
 	KUNIT_CASE(dispatch_counts_fallbacks),
 	KUNIT_CASE(dispatch_keeps_warnings_by_site),
 	KUNIT_CASE(dispatch_survives_too_many_warning_sites),
