@@ -53,6 +53,20 @@ static void dispatch_counts_no_refill_for_noblock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, m->op_events & KPB_EV_REFILL_FAILED);
 }
 
+/* On a PTE map single pages are what noblock does: fetched, but no refill. */
+static void dispatch_single_pages_of_noblock_are_no_refills(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
+	struct kpb_machine *m = box_create(test, &config);
+
+	KUNIT_EXPECT_NOT_NULL(test, alloc_page(GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, m->nr_held, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.refills_order[0], 1);
+	KUNIT_EXPECT_EQ(test, m->counters.refilled_pages, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.refills, 0);
+	KUNIT_EXPECT_FALSE(test, m->op_events & KPB_EV_REFILL);
+}
+
 /* A refill fell back if an attempt before it, in the same operation, failed. */
 static void dispatch_counts_fallbacks(struct kunit *test)
 {
@@ -103,6 +117,24 @@ static void dispatch_keeps_warnings_by_site(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, warnings[0].count, 3);
 	KUNIT_EXPECT_EQ(test, warnings[1].count, 0);
 	KUNIT_EXPECT_EQ(test, box_granule.warnings(warnings, 0), 4);
+}
+
+/* However the compiler was called, a path is that below csrc/. */
+static void dispatch_shortens_paths(struct kunit *test)
+{
+	static const char *const paths[][2] = {
+		{ "csrc/mm/a.c", "mm/a.c" },
+		{ "/some/where/csrc/mm/a.c", "mm/a.c" },
+		{ "csrc/allocators/../mm/a.c", "mm/a.c" },
+		{ "../../csrc/mm/a.c", "mm/a.c" },
+		{ "../../csrc/allocators/../mm/a.c", "mm/a.c" },
+		{ "a.c", "a.c" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(paths); i++)
+		KUNIT_EXPECT_STREQ(test, kpb_short_file(paths[i][0]),
+				   paths[i][1]);
 }
 
 static void dispatch_survives_too_many_warning_sites(struct kunit *test)
@@ -192,8 +224,10 @@ static void dispatch_spinlocks_are_not_recursive(struct kunit *test)
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
 	KUNIT_CASE(dispatch_counts_no_refill_for_noblock),
+	KUNIT_CASE(dispatch_single_pages_of_noblock_are_no_refills),
 	KUNIT_CASE(dispatch_counts_fallbacks),
 	KUNIT_CASE(dispatch_keeps_warnings_by_site),
+	KUNIT_CASE(dispatch_shortens_paths),
 	KUNIT_CASE(dispatch_survives_too_many_warning_sites),
 	KUNIT_CASE(dispatch_warn_on_is_counted),
 	KUNIT_CASE(dispatch_stop_leaves_with_a_reason),

@@ -506,6 +506,7 @@ static void api_is_busy_while_a_thread_is_inside(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kpb_machine_free_pfns(m, 0, 0, &pfn, 1), -EBUSY);
 	KUNIT_EXPECT_EQ(test, kpb_machine_pageblock_types(m, &byte, 1), -EBUSY);
 	KUNIT_EXPECT_EQ(test, kpb_machine_pkeys(m, &pfn, &byte, 1), -EBUSY);
+	KUNIT_EXPECT_EQ(test, kpb_machine_destroy(m), -EBUSY);
 	KUNIT_EXPECT_EQ(test, state.ram_pages, 0);
 	atomic_store(&border->busy, false);
 	KUNIT_EXPECT_EQ(test, kpb_machine_state(m, &state), 0);
@@ -937,8 +938,7 @@ static void api_create_and_destroy_leaks_nothing(struct kunit *test)
 
 static void api_destroy_of_nothing_is_nothing(struct kunit *test)
 {
-	(void)test;
-	kpb_machine_destroy(NULL);
+	KUNIT_EXPECT_EQ(test, kpb_machine_destroy(NULL), 0);
 }
 
 /* Refused configurations leave nothing behind, either. */

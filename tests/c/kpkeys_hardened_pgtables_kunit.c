@@ -932,21 +932,29 @@ static void pba_shrink_takes_the_first_whole_block(struct kunit *test)
 /* Of two partial blocks the one with more free pages is the target. */
 static void pba_shrink_takes_the_emptiest_block(struct kunit *test)
 {
-	struct page *full, *empty;
-	unsigned long i;
+	/* of the older and of the newer one, which lies first in the list */
+	static const unsigned long nr_free[2][2] = {
+		{ SHRINK_MIN + 8, SHRINK_MIN + 9 },
+		{ SHRINK_MIN + 9, SHRINK_MIN + 8 },
+	};
+	struct page *block[2];
+	int i;
 
-	kpkeys_boot_blocks(test);
-	full = get_pba()->early_region.head;
-	kpkeys_set_cached(test, SHRINK_MIN + 8);
-	empty = pba_refill(false);
-	for (i = 0; i < BLOCK_NR_PAGES - SHRINK_MIN - 9; i++)
-		kpkeys_pgtable_alloc(SPLIT);
-	/* SHRINK_MIN + 9 cached in the newer, SHRINK_MIN + 8 in the older */
-	KUNIT_EXPECT_EQ(test, kpkeys_scan(1), 1);
-	KUNIT_EXPECT_FALSE(test, pba_page_data(empty)->in_block);
-	KUNIT_EXPECT_TRUE(test, pba_page_data(full)->in_block);
-	KUNIT_EXPECT_EQ(test, pba_page_data(full)->block_nr_free,
-			SHRINK_MIN + 8);
+	for (i = 0; i < 2; i++) {
+		const unsigned long *nr = nr_free[i];
+		int emptier = nr[1] > nr[0];
+
+		kpkeys_boot_blocks(test);
+		block[0] = get_pba()->early_region.head;
+		kpkeys_set_cached(test, nr[0]);
+		block[1] = pba_refill(false);
+		kpkeys_set_cached(test, nr[0] + nr[1]);
+		KUNIT_EXPECT_EQ(test, kpkeys_scan(1), 1);
+		KUNIT_EXPECT_FALSE(test,
+				   pba_page_data(block[emptier])->in_block);
+		KUNIT_EXPECT_TRUE(test,
+				  pba_page_data(block[!emptier])->in_block);
+	}
 }
 
 /*

@@ -171,6 +171,9 @@ static void replay_slots_stay(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, after[i], before[i]);
 	KUNIT_EXPECT_EQ(test, after[5], 0);
 	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_ALLOC, 7, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(KPB_MAX_SLOTS + 1),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, m->nr_slots, 8);
 	/* a short array gets what fits, and the number there is */
 	after[1] = 77;
 	KUNIT_EXPECT_EQ(test, box_granule.slot_pfns(after, 1), 8);
@@ -272,6 +275,8 @@ static void replay_failed_requests_of_pba_are_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->counters.refills, 1);
 	KUNIT_EXPECT_EQ(test, m->nr_live, nr);
 	KUNIT_EXPECT_EQ(test, m->counters.live_peak_pages, nr);
+	/* what failed was on no path */
+	KUNIT_EXPECT_EQ(test, m->counters.path_ops[KPB_PATH_ALLOC_FAST], nr);
 }
 
 /*
@@ -538,6 +543,18 @@ static void replay_samples_every_nth_operation(struct kunit *test)
 	}
 	memset(times, 0, sizeof(times));
 	KUNIT_EXPECT_EQ(test, box_granule.replay(ops, 8, 1, &timing, times), 0);
+	KUNIT_EXPECT_EQ(test, times[KPB_PATH_SHRINK].count, 2);
+	KUNIT_EXPECT_EQ(test, times[KPB_PATH_ALLOC_FAST].count, 0);
+
+	/* in pieces of any size: the count goes on */
+	box_boot_pba(test, BOX_LARGE_BYTES);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8), 0);
+	memset(times, 0, sizeof(times));
+	KUNIT_EXPECT_EQ(test, box_granule.replay(ops, 3, 1, &timing, times), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.replay(ops + 3, 2, 1, &timing, times),
+			0);
+	KUNIT_EXPECT_EQ(test, box_granule.replay(ops + 5, 3, 1, &timing, times),
+			0);
 	KUNIT_EXPECT_EQ(test, times[KPB_PATH_SHRINK].count, 2);
 	KUNIT_EXPECT_EQ(test, times[KPB_PATH_ALLOC_FAST].count, 0);
 }
