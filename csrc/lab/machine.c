@@ -82,6 +82,10 @@ static int kpb_check_refill_orders(const struct kpb_config *config, char *msg)
 	return 0;
 }
 
+static const char kpb_no_noblock_on_blocks[] =
+	"on blocks a split would ask it for a page while it holds pgtable_split_lock";
+static const char kpb_no_pba_on_ptes[] = "on PTEs v6 does not enable it";
+
 static int kpb_check_config(const struct kpb_config *config, char *msg)
 {
 	if (config->ram_bytes < KPB_MIN_RAM_BYTES ||
@@ -121,13 +125,13 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 	}
 	if (config->linear_map !=
 	    (u32)kpb_allocators[config->allocator].linear_map) {
+		bool on_blocks = config->linear_map == KPB_MAP_BLOCK;
+
 		snprintf(msg, KPB_MSG_BYTES, "%s needs a linear map of %s: %s",
 			 kpb_allocators[config->allocator].name,
-			 config->linear_map == KPB_MAP_BLOCK ? "PTEs" :
-							       "blocks",
-			 config->linear_map == KPB_MAP_BLOCK ?
-				 "on blocks a split would ask it for a page while it holds pgtable_split_lock" :
-				 "on PTEs v6 does not enable it");
+			 on_blocks ? "PTEs" : "blocks",
+			 on_blocks ? kpb_no_noblock_on_blocks :
+				     kpb_no_pba_on_ptes);
 		return -EINVAL;
 	}
 	return kpb_check_refill_orders(config, msg);

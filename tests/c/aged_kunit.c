@@ -170,7 +170,7 @@ static void aged_state_is_the_same_when_deferred(struct kunit *test)
 static void
 aged_unmovable_allocations_are_the_same_when_deferred(struct kunit *test)
 {
-	static const u32 ppms[] = { 100000, 700000, 1000000 };
+	static const u32 ppms[] = { 20000, 100000, 300000, 700000, 1000000 };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(ppms); i++) {
