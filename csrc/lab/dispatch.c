@@ -118,12 +118,15 @@ static void kpb_note_reserve(void)
 /* The path is repeated in reports: keep it below csrc/. */
 static const char *kpb_short_file(const char *file)
 {
-	const char *up = strstr(file, "/../");
 	const char *csrc = strstr(file, "csrc/");
+	const char *up;
 
-	if (up)
-		return up + 4;
-	return csrc ? csrc + 5 : file;
+	if (csrc)
+		file = csrc + 5;
+	/* a file that another one includes by way of its own folder */
+	while ((up = strstr(file, "/../")))
+		file = up + 4;
+	return file;
 }
 
 void kpb_warn(const char *file, int line, const char *what)

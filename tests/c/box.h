@@ -125,6 +125,14 @@ static inline struct kpb_machine *box_boot(struct kunit *test,
 	return m;
 }
 
+static inline struct kpb_machine *box_create_pba(struct kunit *test,
+						 u64 ram_bytes)
+{
+	struct kpb_config config = box_config(BOX_PBA, ram_bytes);
+
+	return box_create(test, &config);
+}
+
 static inline struct kpb_machine *box_boot_pba(struct kunit *test,
 					       u64 ram_bytes)
 {

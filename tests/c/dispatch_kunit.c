@@ -53,20 +53,6 @@ static void dispatch_counts_no_refill_for_noblock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, m->op_events & KPB_EV_REFILL_FAILED);
 }
 
-/* On a PTE map single pages are what noblock does: fetched, but no refill. */
-static void dispatch_single_pages_of_noblock_are_no_refills(struct kunit *test)
-{
-	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
-	struct kpb_machine *m = box_create(test, &config);
-
-	KUNIT_EXPECT_NOT_NULL(test, alloc_page(GFP_KERNEL));
-	KUNIT_EXPECT_EQ(test, m->nr_held, 1);
-	KUNIT_EXPECT_EQ(test, m->counters.refills_order[0], 1);
-	KUNIT_EXPECT_EQ(test, m->counters.refilled_pages, 1);
-	KUNIT_EXPECT_EQ(test, m->counters.refills, 0);
-	KUNIT_EXPECT_FALSE(test, m->op_events & KPB_EV_REFILL);
-}
-
 /* A refill fell back if an attempt before it, in the same operation, failed. */
 static void dispatch_counts_fallbacks(struct kunit *test)
 {
@@ -224,7 +210,6 @@ static void dispatch_spinlocks_are_not_recursive(struct kunit *test)
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
 	KUNIT_CASE(dispatch_counts_no_refill_for_noblock),
-	KUNIT_CASE(dispatch_single_pages_of_noblock_are_no_refills),
 	KUNIT_CASE(dispatch_counts_fallbacks),
 	KUNIT_CASE(dispatch_keeps_warnings_by_site),
 	KUNIT_CASE(dispatch_shortens_paths),

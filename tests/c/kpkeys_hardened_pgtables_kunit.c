@@ -200,6 +200,20 @@ static void pba_boot_phases_happen_once(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Late init of what was never initialised is nothing. */
+static void pba_init_late_needs_init(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	struct kpb_machine *m = box_create(test, &config);
+	unsigned long nr_free = box_nr_free_pages();
+
+	m->late_init_done = true; /* or else it could not even try */
+	kpkeys_hardened_pgtables_init_late();
+	KUNIT_EXPECT_FALSE(test, pba_can_set_pkey());
+	KUNIT_EXPECT_EQ(test, m->nr_pkey_pages, 0);
+	KUNIT_EXPECT_EQ(test, box_nr_free_pages(), nr_free);
+}
+
 /* Before pba_init() there is noblock, which a block map does not let split. */
 static void pba_alloc_before_init_fails(struct kunit *test)
 {
@@ -593,6 +607,11 @@ static void pba_refill_without_reserve_and_memory_fails(struct kunit *test)
 	kpkeys_set_cached(test, 0);
 	kpkeys_drain_buddy(test);
 	box_free(p, 2);
+	KUNIT_EXPECT_NULL(test, kpkeys_pgtable_alloc(GFP_PGTABLE_KERNEL));
+	KUNIT_EXPECT_EQ(test, m->zone.nr_free_pages, 4);
+	/* in a leaf of the largest size, too */
+	kpkeys_drain_buddy(test);
+	box_free(box_pfn(TOP), 2);
 	KUNIT_EXPECT_NULL(test, kpkeys_pgtable_alloc(GFP_PGTABLE_KERNEL));
 	KUNIT_EXPECT_EQ(test, m->zone.nr_free_pages, 4);
 	KUNIT_EXPECT_EQ(test, get_pba()->nr_cached, 0);
@@ -1408,6 +1427,7 @@ static const struct kunit_case kpkeys_test_cases[] = {
 	KUNIT_CASE(pba_boot_leaves_everything_protected),
 	KUNIT_CASE(pba_boot_marks_whole_blocks_only),
 	KUNIT_CASE(pba_boot_phases_happen_once),
+	KUNIT_CASE(pba_init_late_needs_init),
 	KUNIT_CASE(pba_alloc_before_init_fails),
 	KUNIT_CASE(pba_hands_out_the_highest_page_first),
 	KUNIT_CASE(pba_hands_out_the_last_freed_first),

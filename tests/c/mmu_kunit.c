@@ -153,6 +153,29 @@ static void mmu_build_of_ptes_ends_anywhere(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Without memory for a table, of whatever level, there is no machine. */
+static void mmu_build_without_memory_stops(struct kunit *test)
+{
+	const u64 nr_tables = BOX_PICK(3, 2, 2);
+	u64 nr;
+
+	for (nr = 0; nr < nr_tables; nr++) {
+		/* one of each leaf: see mmu_builds[] */
+		struct kpb_config config =
+			box_config(BOX_PBA, mmu_builds[0].ram_bytes);
+		struct kpb_machine *m = box_create(test, &config);
+
+		memset(m->swapper_pg_dir, 0, sizeof(m->swapper_pg_dir));
+		memset(&kpb_state()->ppa, 0, sizeof(kpb_state()->ppa));
+		m->nr_memblock_gaps = 0;
+		m->memblock_end = config.phys_base + nr * PAGE_SIZE;
+		/* no table may hold what the first map left there */
+		memset((void *)box_addr(0), 0, nr_tables * PAGE_SIZE);
+		BOX_EXPECT_STOP(test, map_mem(),
+				"no memory for the linear map's own tables");
+	}
+}
+
 static unsigned long mmu_nr_deferred_tables(void)
 {
 	unsigned long addr, nr = 0;
@@ -535,6 +558,29 @@ static void mmu_split_at_the_end_of_ram_is_nothing(struct kunit *test)
 	}
 }
 
+/* Nor does it matter at which level nothing is there. */
+static void mmu_split_beyond_ram_is_nothing(struct kunit *test)
+{
+	/* no PMD table (16K, 64K: no PGD entry) and no PGD entry */
+	static const u64 places[] = { GB(600), GB(5 << 10) };
+	struct kpb_map_counters before, c;
+	size_t i;
+
+	box_boot_pba(test, BOX_LARGE_BYTES);
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		before = box_map_counters();
+		KUNIT_EXPECT_EQ(test,
+				split_kernel_leaf_mapping(box_addr(places[i] +
+								   P),
+							  box_addr(places[i] +
+								   3 * P)),
+				0);
+		c = box_map_since(&before);
+		KUNIT_EXPECT_EQ(test, c.descriptor_writes, 0);
+		KUNIT_EXPECT_EQ(test, c.split_ptps, 0);
+	}
+}
+
 /* Two PGD entries (4K: 512 GB, 16K: 64 GB each) meet inside one range. */
 static void mmu_split_across_pgd_entries(struct kunit *test)
 {
@@ -564,6 +610,32 @@ static void mmu_split_across_pgd_entries(struct kunit *test)
 			0);
 	c = box_map_since(&before);
 	KUNIT_EXPECT_EQ(test, c.split_ptps, 0);
+}
+
+/*
+ * Refills of two pages, which no rule allows: with one page in the reserve it
+ * takes two of them before the lock may be kept.
+ */
+static void mmu_split_retries_until_the_reserve_is_full(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	unsigned long p = box_pfn(TOP);
+
+	/* what will be fetched is leaves of its own already: no split */
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(TOP + P), 1), 0);
+	while (get_pba()->nr_cached > 1)
+		kpkeys_pgtable_alloc(GFP_KERNEL | __GFP_PGTABLE_SPLIT);
+	box_drain();
+	m->config.refill_orders[0] = 1;
+	m->config.nr_refill_orders = 1;
+	box_free(p, 1);
+	box_free(p + 4, 1);
+	KUNIT_EXPECT_EQ(test,
+			split_kernel_leaf_mapping(box_addr(2 * TOP + P),
+						  box_addr(2 * TOP + 2 * P)),
+			0);
+	KUNIT_EXPECT_EQ(test, m->counters.refills, 3);
+	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
 }
 
 /* Every split, wherever it happens, keeps the sum of all leaves. */
@@ -605,6 +677,7 @@ static const struct kunit_case mmu_test_cases[] = {
 			 mmu_builds_gen_params),
 	KUNIT_CASE(mmu_build_of_ptes_has_no_hints),
 	KUNIT_CASE(mmu_build_of_ptes_ends_anywhere),
+	KUNIT_CASE(mmu_build_without_memory_stops),
 	KUNIT_CASE(mmu_deferred_tables_are_written_one_by_one),
 	KUNIT_CASE_PARAM(mmu_split_costs_what_the_rule_says,
 			 mmu_splits_gen_params),
@@ -617,6 +690,8 @@ static const struct kunit_case mmu_test_cases[] = {
 	KUNIT_CASE(mmu_split_refuses_unaligned_ranges),
 	KUNIT_CASE(mmu_split_of_a_pte_map_is_nothing),
 	KUNIT_CASE(mmu_split_at_the_end_of_ram_is_nothing),
+	KUNIT_CASE(mmu_split_beyond_ram_is_nothing),
+	KUNIT_CASE(mmu_split_retries_until_the_reserve_is_full),
 	KUNIT_CASE(mmu_split_across_pgd_entries),
 	KUNIT_CASE(mmu_split_conserves_memory),
 	{ 0 }

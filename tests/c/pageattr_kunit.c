@@ -309,6 +309,21 @@ static void pageattr_stops_at_a_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(TOP + 4 * PMD_SIZE)), 0);
 }
 
+/* So does one where no table is at all. */
+static void pageattr_refuses_what_is_not_ram(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	unsigned long nr_pkey_pages = m->nr_pkey_pages;
+
+	/* no PMD table (16K, 64K: no PGD entry), and no PGD entry */
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(600ULL << 30), 1, 1),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(5ULL << 40), 1, 1),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, m->nr_pkey_pages, nr_pkey_pages);
+	BOX_EXPECT_CLEAN(test);
+}
+
 /* A long range: PTEs, PMDs, groups and whole leaves in one walk. */
 static void pageattr_walks_leaves_of_all_sizes(struct kunit *test)
 {
@@ -337,6 +352,7 @@ static const struct kunit_case pageattr_test_cases[] = {
 	KUNIT_CASE(pageattr_stops_when_the_split_fails),
 	KUNIT_CASE(pageattr_refuses_a_part_of_a_leaf),
 	KUNIT_CASE(pageattr_stops_at_a_hole),
+	KUNIT_CASE(pageattr_refuses_what_is_not_ram),
 	KUNIT_CASE(pageattr_walks_leaves_of_all_sizes),
 	{ 0 }
 };

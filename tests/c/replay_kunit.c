@@ -137,6 +137,30 @@ static void replay_names_the_refused_operation(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* In whatever way time is taken. */
+static void replay_names_the_refused_operation_when_timed(struct kunit *test)
+{
+	static struct kpb_path_times times[KPB_NR_PATHS];
+	static const struct kpb_op ops[] = {
+		OP(KPB_OP_ALLOC, 0, 0, 0),
+		OP(KPB_OP_ALLOC, 1, 0, 0),
+		OP(KPB_OP_FREE, 2, 0, 0),
+	};
+	struct kpb_timing timing = { .every = 2 };
+
+	for (timing.mode = KPB_TIMING_NONE; timing.mode <= KPB_TIMING_MODEL;
+	     timing.mode++) {
+		struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+
+		KUNIT_EXPECT_EQ(test, box_granule.set_slots(3), 0);
+		KUNIT_EXPECT_EQ(test,
+				box_granule.replay(ops, 3, 1, &timing, times),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test, m->border.failed_op, 2);
+		KUNIT_EXPECT_EQ(test, m->counters.allocs, 2);
+	}
+}
+
 static void replay_repeats(struct kunit *test)
 {
 	static const struct kpb_op ops[] = {
@@ -285,9 +309,15 @@ static void replay_failed_requests_of_pba_are_counted(struct kunit *test)
  */
 static void replay_integrates_over_operations(struct kunit *test)
 {
-	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
 	const u64 c = BOX_PICK(509, 2047, 510);
+	struct kpb_counters counters;
+	struct kpb_machine *m;
 
+	/* before there is a cache its lowest level is nothing */
+	box_create_pba(test, BOX_LARGE_BYTES);
+	box_granule.counters(&counters);
+	KUNIT_EXPECT_EQ(test, counters.reserve_low_water_pages, 0);
+	m = box_boot_pba(test, BOX_LARGE_BYTES);
 	KUNIT_EXPECT_EQ(test, m->counters.cached_peak_pages,
 			1 << BOX_LARGEST_ORDER);
 	KUNIT_EXPECT_EQ(test, box_granule.set_slots(2), 0);
@@ -893,6 +923,7 @@ static const struct kunit_case replay_test_cases[] = {
 	KUNIT_CASE_PARAM(replay_refuses_what_makes_no_sense,
 			 replay_ops_gen_params),
 	KUNIT_CASE(replay_names_the_refused_operation),
+	KUNIT_CASE(replay_names_the_refused_operation_when_timed),
 	KUNIT_CASE(replay_repeats),
 	KUNIT_CASE(replay_slots_stay),
 	KUNIT_CASE(replay_alloc_of_user_and_kernel_tables),
