@@ -341,8 +341,9 @@ static uint32_t kpb_granule_warnings(struct kpb_warning *out, uint32_t nr)
 {
 	struct kpb_machine *m = kpb_this;
 
-	memcpy(out, m->warnings,
-	       min_t(u32, nr, m->nr_warn_sites) * sizeof(*out));
+	if (nr)
+		memcpy(out, m->warnings,
+		       min_t(u32, nr, m->nr_warn_sites) * sizeof(*out));
 	return m->nr_warn_sites;
 }
 
@@ -402,7 +403,10 @@ static int64_t kpb_granule_pageblock_types(uint8_t *out, uint64_t nr)
 	struct zone *zone = &kpb_this->zone;
 	u64 nr_blocks = pfn_to_pageblock(zone->zone_end_pfn - 1) + 1;
 
-	memcpy(out, kpb_this->pageblock_migratetype, min(nr, nr_blocks));
+	/* asked for the number alone, @out may be NULL */
+	if (nr)
+		memcpy(out, kpb_this->pageblock_migratetype,
+		       min(nr, nr_blocks));
 	return (int64_t)nr_blocks;
 }
 
