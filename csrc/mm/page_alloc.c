@@ -528,8 +528,9 @@ static void kpb_free_memory(unsigned long start_pfn, unsigned long end_pfn)
 /*
  * kpb: give the next section to the free lists. The kernel does so when a
  * zone is low on memory; here it happens as soon as the last movable block of
- * the largest order is taken, so that every allocation finds what it would
- * find on a machine that was initialised at once. In an aged machine without
+ * the largest order is taken, so that an allocation finds what it would find
+ * on a machine that was initialised at once (movable ones on aged memory do
+ * not: small blocks further up are missing). In an aged machine without
  * such blocks that means looking at all of memory, as a search would.
  */
 static __cold void deferred_grow_zone(struct zone *zone)
