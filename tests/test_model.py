@@ -1116,6 +1116,36 @@ def test_shrink_slab_scans_in_batches() -> None:
     model.check()
 
 
+def test_shrink_slab_scans_when_the_target_is_one_batch() -> None:
+    # Three blocks: 1531 tables and 4 reserved pages. The last 1036 freed: 1040 cached, of which
+    # 1024 are the second and the third block. Freeable 1024, delta 512.
+    model = booted(ram=64 * MB)
+    in_use = [model.alloc() for _ in range(507 + 2 * 512)]
+    for pfn in in_use[-1036:]:
+        assert pfn is not None
+        model.free(pfn)
+    assert model.shrink_slab(0) == 512
+
+
+def test_shrink_slab_caps_the_target_at_twice_the_count() -> None:
+    # 990 deferred, as above. Then six blocks with 70 free pages each.
+    model = booted(ram=64 * MB)
+    for _ in range(8):
+        model.shrink_slab()
+    in_use = [model.alloc() for _ in range(507 + 5 * 512)]
+    for block in range(6):
+        pfns = [pfn for pfn in in_use if pfn is not None and pfn // 512 == 0x200 + block]
+        for pfn in pfns[: 70 if block else 66]:
+            model.free(pfn)
+    assert len(model.cached_pfns()) == 420
+    # Freeable 404: 990 + 202, capped at 808. One batch frees one block's 70 pages; the rest, 296,
+    # is below 404. Uncapped there would be a second one.
+    assert model.shrink_slab(0) == 70
+    # Of equals, the block that is met first, which was freed last.
+    assert {pfn // 512 - 0x200 for pfn in model.cached_pfns()} == {0, 1, 2, 3, 4}
+    model.check()
+
+
 def test_shrink_slab_scans_less_than_a_batch_when_that_is_all_there_is() -> None:
     # 64 cached in the block: freeable 48, delta 24. 24, 48: the second call reaches the count,
     # and asks for 48.
@@ -1192,6 +1222,16 @@ def test_unpin_goes_to_the_head_unless_the_next_higher_buddy_is_free() -> None:
     assert model.free_lists()[0, MOVABLE] == [0x40405, 0x40407, 0x40400]
     assert model.pin(0, MOVABLE) == 0x40405
     model.check()
+
+
+def test_unpin_in_the_upper_pair_looks_at_the_lower_one() -> None:
+    model = Model(ram=8 * MB)
+    assert [model.pin(0, MOVABLE) for _ in range(8)] == list(range(0x40400, 0x40408))
+    for pfn in (0x40400, 0x40401, 0x40407):
+        model.unpin(pfn, 0)
+    # 0x40400 of order 1 is free: tail.
+    model.unpin(0x40402, 0)
+    assert model.free_lists()[0, MOVABLE] == [0x40407, 0x40402]
 
 
 def test_unpin_of_order_8_looks_at_order_9() -> None:
