@@ -374,7 +374,7 @@ class _Memblock:
         self.chunk_order = chunk_order
         #: Memory from `first_pfn` up to here is free.
         self.free_end = first_pfn + nr_pages
-        #: Pages above a chunk which its alignment left over; nobody ever gets them.
+        #: Free pages above the first chunk, ascending: too few for another one.
         self.gaps: list[int] = []
         #: Full chunks, as [first pfn, number of pages], in order of recording.
         self.ranges: list[tuple[int, int]] = []
@@ -398,6 +398,9 @@ class _Memblock:
         if self.chunk is not None:
             self.chunk_left -= 1
             return self.chunk + self.chunk_left
+        if self.gaps:
+            self.untracked.append(self.gaps.pop())
+            return self.untracked[-1]
         if self.free_end == self.first_pfn:
             msg = "no memory left for the tables of the linear map, make ram larger"
             raise MemoryError(msg)
@@ -596,11 +599,16 @@ class Model:
     # Phase 2: the buddy allocator works
 
     def _mem_init(self) -> None:
-        """Give the RAM below PPA's chunks to the buddy allocator."""
-        pfn = self._first_pfn
-        while pfn < self._memblock.free_end:
+        """Give the RAM below PPA's chunks, and the gap above them, to the buddy allocator."""
+        self._free_range(self._first_pfn, self._memblock.free_end)
+        gaps = self._memblock.gaps
+        if gaps:
+            self._free_range(gaps[0], gaps[-1] + 1)
+
+    def _free_range(self, pfn: int, end: int) -> None:
+        while pfn < end:
             order = self._geometry.max_page_order
-            while not _is_aligned(pfn, order) or pfn + (1 << order) > self._memblock.free_end:
+            while not _is_aligned(pfn, order) or pfn + (1 << order) > end:
                 order -= 1
             self._buddy.free(pfn, order, to_tail=True)
             pfn += 1 << order
@@ -1307,7 +1315,6 @@ class Model:
         owners.update(self._in_use)
         owners.update(self._lost)
         owners.update(self._ppa_unused)
-        owners.update(self._memblock.gaps)
         for pfn, order in self._pins.items():
             owners.update(range(pfn, pfn + (1 << order)))
         ram = range(self._first_pfn, self._first_pfn + self._nr_pages)

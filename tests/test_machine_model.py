@@ -32,6 +32,8 @@ BOXES = [
     ("4K", 64 * MB, (4, 2), "block"),
     ("4K", 128 * MB, (2,), "block"),
     ("4K", 3072 * MB, (9, 2), "block"),
+    # the first chunk of the PPA ends 2 MB below the end of RAM
+    ("4K", 66 * MB, (10, 2), "block"),
     ("4K", 64 * MB, (9, 4, 2), "pte"),
     ("16K", 256 * MB, (11, 7, 2), "block"),
     ("16K", 128 * MB, (7, 2), "block"),

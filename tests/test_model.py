@@ -265,15 +265,15 @@ def test_ppa_chunk_of_all_memory_leaves_boot_without_a_reserve() -> None:
     model.check()
 
 
-def test_ppa_chunk_below_an_unaligned_end_leaves_a_gap_to_nobody() -> None:
-    # 10 MB end 2 MB above the highest possible chunk of 4 MB.
+def test_ppa_chunk_below_an_unaligned_end_leaves_the_gap_to_the_buddy() -> None:
+    # 10 MB end 2 MB above the highest possible chunk of 4 MB, which memblock keeps as free.
     model = Model(ram=10 * MB, refill_orders=(10, 2))
-    assert model.free_lists() == {(10, MOVABLE): [BASE_4K]}
+    assert model.free_lists() == {(10, MOVABLE): [BASE_4K], (9, MOVABLE): [0x40800]}
     model.check()
     model.hardened_init()
     model.init_late()
     assert [model.pkey(pfn) for pfn in (0x407FD, 0x407FE, 0x407FF, 0x40800)] == [0, 1, 1, 0]
-    assert model.free_lists()[9, MOVABLE] == [0x40400]
+    assert model.free_lists()[9, MOVABLE] == [0x40800, 0x40400]
     model.check()
 
 
