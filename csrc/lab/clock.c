@@ -74,17 +74,15 @@ static int kpb_compare_u64(const void *a, const void *b)
 int kpb_clock_measure(struct kpb_clock_info *out)
 {
 	uint64_t *delta = malloc(NR_READS * sizeof(*delta));
-	uint64_t last, quantum = 0;
+	uint64_t quantum = 0;
 	int i;
 
 	if (!delta)
 		return -ENOMEM;
-	last = kpb_clock_read();
 	for (i = 0; i < NR_READS; i++) {
-		uint64_t now = kpb_clock_read();
+		uint64_t start = kpb_clock_read();
 
-		delta[i] = now - last;
-		last = now;
+		delta[i] = kpb_clock_read_end() - start;
 	}
 	qsort(delta, NR_READS, sizeof(*delta), kpb_compare_u64);
 	for (i = 0; i < NR_READS && !quantum; i++)

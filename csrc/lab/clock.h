@@ -48,4 +48,20 @@ static inline uint64_t kpb_clock_read(void)
 	return kpb_clock_os_ns();
 }
 
+/*
+ * The second read of a bracket: waits for what came before as well, but what
+ * follows is not timed and may overlap with it.
+ */
+static inline uint64_t kpb_clock_read_end(void)
+{
+#if defined(__x86_64__)
+	if (__builtin_expect(kpb_clock_has_counter, 1)) {
+		unsigned int aux;
+
+		return __rdtscp(&aux);
+	}
+#endif
+	return kpb_clock_read();
+}
+
 #endif

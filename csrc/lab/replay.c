@@ -233,7 +233,8 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 			start = kpb_clock_read();
 		path = kpb_do_op(m, &ops[i]);
 		if (timed)
-			end = kpb_clock_read();
+			end = mode == KPB_TIMING_CHAINED ? kpb_clock_read() :
+							   kpb_clock_read_end();
 		if (unlikely(path < 0)) {
 			m->border.failed_op = m->nr_ops - m->replay_start;
 			return path;
