@@ -112,47 +112,104 @@ CSRC   := $(shell sed -n 's/^ *"\(csrc\/.*\.c\)",$$/\1/p' csrc/ffi_build.py)
 KUNIT  := $(wildcard tests/c/kunit.c)
 SUITES := $(patsubst tests/c/%.c,%,$(wildcard tests/c/*_kunit.c))
 
-KUNIT_CPPFLAGS := -D_GNU_SOURCE -DKPB_DEBUG -Icsrc -Icsrc/include -Itests/c
+KUNIT_CPPFLAGS := -D_GNU_SOURCE -Icsrc -Icsrc/include -Itests/c
 KUNIT_CFLAGS   := -std=gnu11 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wundef
-KUNIT_LDLIBS   := -lm
+KUNIT_LDLIBS   := -lm -ldl
 
-FLAGS_plain := -O2 $(WERROR)
+FLAGS_plain := -O2 -DKPB_DEBUG $(WERROR)
 # -fno-wrapv: Python's own flags may have -fwrapv, which hides signed overflow from UBSan.
-FLAGS_asan  := -O1 -fno-omit-frame-pointer -fno-wrapv -fsanitize=address,undefined \
+FLAGS_asan  := -O1 -DKPB_DEBUG -fno-omit-frame-pointer -fno-wrapv -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 
+# Another compiler, with what only it warns about.
+CLANG       ?= clang
+CC_clang    := $(CLANG)
+FLAGS_clang := -O2 -DKPB_DEBUG $(WERROR)
+# Without KPB_DEBUG: a check that must never fire is no branch that a test could take.
+FLAGS_coverage := -O0 --coverage -fprofile-abs-path -DKPB_NO_DEBUG
+CC_fuzz    := $(CLANG)
+FLAGS_fuzz := -O1 -DKPB_DEBUG -fno-omit-frame-pointer -fno-wrapv \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
 define flavour
+CC_$(1) ?= $$(CC)
 suites_$(1) := $$(SUITES:%=$$(BUILD)/c/$(1)/%)
-objects_$(1) := $$(patsubst %.c,$$(BUILD)/c/$(1)/%.o,$$(CSRC) $$(KUNIT))
+sources_$(1) := $$(patsubst %.c,$$(BUILD)/c/$(1)/%.o,$$(CSRC))
+objects_$(1) := $$(sources_$(1)) $$(patsubst %.c,$$(BUILD)/c/$(1)/%.o,$$(KUNIT))
 
 $$(BUILD)/c/$(1)/%.o: %.c Makefile | $$(BUILD)/c/toolchain
 	@mkdir -p $$(@D)
 	@printf '  CC      %s\n' '$$@'
-	$$(Q)$$(CC) $$(KUNIT_CPPFLAGS) $$(KUNIT_CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(KUNIT_CPPFLAGS) $$(KUNIT_CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 
 $$(suites_$(1)): $$(BUILD)/c/$(1)/%: $$(BUILD)/c/$(1)/tests/c/%.o $$(objects_$(1))
 	@printf '  LD      %s\n' '$$@'
-	$$(Q)$$(CC) $$(FLAGS_$(1)) -o $$@ $$^ $$(KUNIT_LDLIBS)
+	$$(Q)$$(CC_$(1)) $$(FLAGS_$(1)) -o $$@ $$^ $$(KUNIT_LDLIBS)
 
 -include $$(objects_$(1):.o=.d) $$(SUITES:%=$$(BUILD)/c/$(1)/tests/c/%.d)
 endef
-$(eval $(call flavour,plain))
-$(eval $(call flavour,asan))
+$(foreach f,plain asan clang coverage fuzz,$(eval $(call flavour,$(f))))
 .SECONDARY:
 
 $(BUILD)/c/toolchain:
 	@tools/prereq.sh -c
 	@mkdir -p $(@D) && touch $@
 
-.PHONY: test-c check-c asan valgrind
+.PHONY: test-c check-c asan clang valgrind analyze coverage fuzz fuzz-corpus
 test-c: $(suites_plain)
 	@tools/run_kunit.sh $^
 
 asan: $(suites_asan)
 	@tools/run_kunit.sh $^
 
-check-c: test-c asan
+check-c: test-c asan fuzz-corpus
+
+clang: $(suites_clang)
+	@tools/run_kunit.sh $^
+
+# gcc's static analyser, on what is shipped
+analyze: $(CSRC:%.c=$(BUILD)/c/analyze/%.o)
+	@echo 'gcc -fanalyzer: $(words $^) units without a finding'
+
+$(BUILD)/c/analyze/%.o: %.c Makefile | $(BUILD)/c/toolchain
+	@mkdir -p $(@D)
+	@printf '  ANALYZE %s\n' '$@'
+	$(Q)$(CC) -D_GNU_SOURCE -Icsrc -Icsrc/include -std=gnu11 -O1 -fanalyzer -Werror -c -o $@ $<
+
+# Lines and branches of the mirrors that the C tests reach, over all page sizes.
+COVERED := --filter csrc/mm/ --filter csrc/arch/
+coverage: $(suites_coverage) $(STAMPS)/extra-dev
+	$(Q)find $(BUILD)/c/coverage -name '*.gcda' -delete
+	@tools/run_kunit.sh $(suites_coverage)
+	$(Q)$(BIN)/gcovr --root . $(COVERED) --merge-mode-functions merge-use-line-max \
+		--exclude-throw-branches --txt --txt-summary --print-summary \
+		--fail-under-line 95 --fail-under-branch 95 $(COVERAGE_ARGS) $(BUILD)/c/coverage
+
+# --- fuzzing --------------------------------------------------------------------------------------
+#
+# `make fuzz` runs libFuzzer (clang) on machines and operations for FUZZ_SECONDS; what it finds new
+# goes to $(BUILD)/fuzz/ops. `make fuzz-corpus` runs what is on record, with any compiler.
+
+FUZZ_SECONDS ?= 60
+CORPUS := $(sort $(wildcard tests/fuzz/corpus/ops/*))
+
+$(BUILD)/fuzz/ops_fuzz: $(BUILD)/c/fuzz/tests/fuzz/ops_fuzz.o $(sources_fuzz)
+	@mkdir -p $(@D)
+	$(Q)$(CC_fuzz) $(FLAGS_fuzz) -fsanitize=fuzzer -o $@ $^ $(KUNIT_LDLIBS)
+
+fuzz: $(BUILD)/fuzz/ops_fuzz
+	@mkdir -p $(BUILD)/fuzz/ops
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -timeout=20 -print_final_stats=1 \
+		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/ops tests/fuzz/corpus/ops
+
+$(BUILD)/fuzz/ops_replay: $(addprefix $(BUILD)/c/asan/tests/fuzz/,ops_fuzz.o replay_main.o) \
+		$(sources_asan)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS_asan) -o $@ $^ $(KUNIT_LDLIBS)
+
+fuzz-corpus: $(BUILD)/fuzz/ops_replay
+	@$< $(CORPUS)
 
 valgrind: $(suites_plain)
 	@KUNIT_WRAPPER="valgrind -q --error-exitcode=1 --leak-check=full" tools/run_kunit.sh $^

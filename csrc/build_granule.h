@@ -13,8 +13,10 @@
 #include <stdlib.h>
 
 #include "mm/page_alloc.c"
+#include "mm/compaction.c"
 #include "mm/memblock.c"
 #include "mm/shrinker.c"
+#include "mm/vmscan.c"
 #include "arch/arm64/mmu.c"
 #include "arch/arm64/pageattr.c"
 
@@ -23,9 +25,13 @@
 
 #include "lab/aged.c"
 #include "lab/dispatch.c"
+#include "lab/event.c"
+#include "lab/fault.c"
+#include "door/kernel.c"
 #include "lab/machine.c"
 #include "lab/check.c"
 #include "lab/replay.c"
+#include "lab/task.c"
 
 #define KPB_GRANULE                                             \
 	{                                                       \
@@ -46,5 +52,13 @@
 		.cached_pfns = kpb_granule_cached_pfns,         \
 		.free_pfns = kpb_granule_free_pfns,             \
 		.pageblock_types = kpb_granule_pageblock_types, \
+		.set_fault = kpb_granule_set_fault,             \
+		.step = kpb_granule_step,                       \
+		.resume = kpb_granule_continue,                 \
+		.record = kpb_granule_record,                   \
+		.events = kpb_granule_events,                   \
+		.digest = kpb_granule_digest,                   \
+		.log = kpb_granule_log,                         \
+		.audit = kpb_granule_audit,                     \
 		.pkeys = kpb_granule_pkeys,                     \
 	}

@@ -13,6 +13,7 @@ SOURCES = [
     "csrc/build_64k.c",
     "csrc/kpb_api.c",
     "csrc/lab/clock.c",
+    "csrc/lab/door.c",
     "csrc/lab/gen.c",
     "csrc/lab/hist.c",
     "csrc/lab/host.c",
@@ -31,6 +32,7 @@ ffibuilder.set_source(
     ),
     include_dirs=["csrc", "csrc/include"],
     define_macros=[("_GNU_SOURCE", "1")],
+    libraries=["dl"],
     extra_compile_args=["-O2", "-std=gnu11", "-fvisibility=hidden"],
     py_limited_api=True,
 )

@@ -206,6 +206,42 @@ int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops, uint64_t nr_ops,
 	return ret;
 }
 
+int kpb_machine_set_fault(struct kpb_machine *m, uint32_t point,
+			  const struct kpb_fault *fault)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->set_fault(point, fault);
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_step(struct kpb_machine *m, const struct kpb_step *step,
+	     struct kpb_step_result *out)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->step(step, out);
+	kpb_leave(m);
+	return ret;
+}
+
+int kpb_continue(struct kpb_machine *m, uint32_t task, uint32_t stop_at,
+		 uint32_t stop_nth, struct kpb_step_result *out)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	ret = kpb_border(m)->granule->resume(task, stop_at, stop_nth, out);
+	kpb_leave(m);
+	return ret;
+}
+
 /*
  * Look into a machine, whether or not it has stopped: @look is evaluated inside
  * it; the value of the whole is that of @look, or -EBUSY.
@@ -225,6 +261,32 @@ static int kpb_copy_stopped(const struct kpb_border *border, char *msg)
 {
 	memcpy(msg, border->msg, KPB_MSG_BYTES);
 	return border->stopped;
+}
+
+int kpb_machine_record(struct kpb_machine *m, uint64_t capacity)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->record(capacity));
+}
+
+int64_t kpb_machine_events(struct kpb_machine *m, struct kpb_event *out,
+			   uint64_t nr)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->events(out, nr));
+}
+
+int kpb_machine_digest(struct kpb_machine *m, uint64_t *out)
+{
+	return KPB_LOOK(m, (kpb_border(m)->granule->digest(out), 0));
+}
+
+int kpb_machine_log(struct kpb_machine *m, char *out)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->log(out));
+}
+
+int kpb_machine_audit(struct kpb_machine *m, struct kpb_audit *out)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->audit(out));
 }
 
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)

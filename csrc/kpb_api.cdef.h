@@ -8,13 +8,17 @@
 
 /* One replayed operation, 8 bytes. */
 struct kpb_op {
-	uint32_t slot; /* which live page; SHRINK: nr_to_scan */
+	uint32_t slot; /* which live page; SHRINK: nr_to_scan;
+			* SET_MEMORY: first frame, from the start of RAM */
 	uint8_t kind;  /* enum kpb_op_kind */
-	uint8_t cpu;
+	uint8_t cpu;   /* whose per-CPU lists: modulo nr_cpus */
 	uint8_t level; /* ALLOC: table level; PIN: migratetype;
-				 * SPLIT_OTHER: first page within the pin */
+				 * SPLIT_OTHER: first page within the pin;
+				 * SET_MEMORY: number of pages / 256 */
 	uint8_t arg;   /* ALLOC: bit 0 kernel table; PIN: order;
-				 * SPLIT_OTHER: number of pages; SHRINK: priority */
+				 * SPLIT_OTHER: number of pages; SHRINK: priority;
+				 * SET_MEMORY: number of pages % 256;
+				 * RECLAIM, COMPACT: order */
 };
 
 enum kpb_op_kind {
@@ -24,6 +28,10 @@ enum kpb_op_kind {
 	KPB_OP_UNPIN,
 	KPB_OP_SPLIT_OTHER, /* permission change on pinned pages */
 	KPB_OP_SHRINK,	    /* nr_to_scan 0: do_shrink_slab() */
+	KPB_OP_SET_MEMORY,  /* set_memory_ro() on any range of RAM */
+	KPB_OP_DRAIN,	    /* drain_all_pages() */
+	KPB_OP_RECLAIM,	    /* what a task in direct reclaim does */
+	KPB_OP_COMPACT,	    /* one round of compaction */
 	KPB_NR_OP_KINDS,
 };
 
@@ -60,11 +68,137 @@ enum kpb_linear_map {
 	KPB_MAP_PTE,   /* force_pte_mapping() */
 };
 
+/* Where a task can be stopped, and what can be made to fail. */
+enum kpb_point {
+	KPB_POINT_NONE,
+	KPB_POINT_ALLOC_PAGES, /* the allocator under test asks the buddy */
+	KPB_POINT_FREE_PAGES,  /* and gives back */
+	KPB_POINT_MUTEX_LOCK,
+	KPB_POINT_MUTEX_UNLOCK,
+	KPB_POINT_SET_PKEY, /* set_memory_pkey() */
+	KPB_POINT_SPLIT,    /* a leaf is about to be split, under the lock */
+	KPB_POINT_RECLAIM,  /* direct reclaim begins */
+	KPB_POINT_CHARGE,   /* memcg_kmem_charge_page() */
+	KPB_POINT_MEMBLOCK, /* memblock_phys_alloc_range() */
+	KPB_NR_POINTS,
+};
+
+/* Which calls of a point fail: ALLOC_PAGES, SET_PKEY, CHARGE, MEMBLOCK. */
+enum kpb_fault_mode {
+	KPB_FAULT_OFF,
+	KPB_FAULT_NTH,	 /* the n-th call from now, once */
+	KPB_FAULT_EVERY, /* every n-th call */
+	KPB_FAULT_SHARE, /* n of a million, by a seeded hash of the call's number */
+};
+
+struct kpb_fault {
+	uint32_t mode;	 /* enum kpb_fault_mode */
+	uint32_t orders; /* ALLOC_PAGES: mask of orders that count; 0: all */
+	uint64_t n;
+	uint64_t seed;
+	uint32_t half; /* SET_PKEY: fail half way through the range */
+	int32_t pkey;  /* SET_PKEY: only changes to this pkey; -1: any */
+};
+
+/* In what context a task runs. */
+enum kpb_context {
+	KPB_CONTEXT_PROCESS,
+	KPB_CONTEXT_ATOMIC,   /* preemption off: must not sleep */
+	KPB_CONTEXT_MEMALLOC, /* PF_MEMALLOC, as inside reclaim */
+	KPB_NR_CONTEXTS,
+};
+
+enum kpb_task_state {
+	KPB_TASK_IDLE,	  /* nothing under way */
+	KPB_TASK_STOPPED, /* at the point it was told to stop at */
+	KPB_TASK_BLOCKED, /* waits for a mutex */
+};
+
+/* What happened, in order; see kpb_machine_events(). */
+enum kpb_event_kind {
+	KPB_EVENT_REFILL,	 /* a: pfn, b: order */
+	KPB_EVENT_REFILL_FAILED, /* b: order */
+	KPB_EVENT_RELEASE,	 /* pages to the buddy; a: pfn, b: order */
+	KPB_EVENT_SET_PKEY,   /* a: pfn, b: pages, c: pkey; before the change */
+	KPB_EVENT_SET_MEMORY, /* a: pfn, b: pages */
+	KPB_EVENT_SET_FAILED, /* a: pfn, b: pages, c: errno */
+	KPB_EVENT_SPLIT,      /* a: pfn of the leaf, b: enum kpb_leaf_size */
+	KPB_EVENT_SPLIT_PTP,  /* a: pfn of the new table */
+	KPB_EVENT_TLBI,	      /* a: pfn, b: pages; c: 1 full */
+	KPB_EVENT_WARN,	      /* a: index into kpb_machine_warnings() */
+	KPB_EVENT_MUTEX_WAIT, /* a: task that owns it */
+	KPB_EVENT_FAULT,      /* injected; a: enum kpb_point */
+	KPB_EVENT_CHARGE_FAILED, /* the memory cgroup is at its limit */
+	KPB_EVENT_SLOWPATH,	 /* __alloc_pages_slowpath(); b: order */
+	KPB_EVENT_COMPACT,	 /* b: order, a: pages migrated, c: 1 success */
+	KPB_EVENT_RECLAIM,	 /* direct reclaim begins; b: order */
+	KPB_EVENT_RECLAIM_END,	 /* a: pages reclaimed */
+	KPB_EVENT_SHRINK,	 /* scan_objects(); a: nr_to_scan */
+	KPB_EVENT_SHRINK_END,	 /* a: freed, or all ones for SHRINK_STOP */
+	KPB_EVENT_OOM,		 /* b: order */
+	KPB_EVENT_ALLOC_FAILURE, /* warn_alloc(); b: order */
+	KPB_EVENT_SLEEP_IN_ATOMIC, /* a: index into kpb_machine_warnings() */
+	KPB_EVENT_DRAIN,	   /* per-CPU lists to the buddy; a: pages */
+	KPB_EVENT_ZERO,		   /* a page is cleared; a: pfn */
+	KPB_EVENT_LOG, /* pr_warn() and the like; a: index of the line */
+	KPB_NR_EVENT_KINDS,
+};
+
+enum kpb_leaf_size {
+	KPB_SIZE_PUD,
+	KPB_SIZE_CONTPMD,
+	KPB_SIZE_PMD,
+	KPB_SIZE_CONTPTE,
+};
+
+struct kpb_event {
+	uint64_t a;
+	uint32_t b;
+	uint32_t c;
+	uint64_t op;  /* operations done before it */
+	uint8_t kind; /* enum kpb_event_kind */
+	uint8_t task;
+	uint8_t cause; /* enum kpb_cause */
+	uint8_t depth; /* of nested shrinks: above 0 inside a shrinker */
+	uint32_t unused;
+};
+
+/* One action of one task, which may be stopped on its way. */
+struct kpb_step {
+	struct kpb_op op;
+	uint32_t task;	   /* 0 to KPB_MAX_TASKS - 1 */
+	uint32_t gfp;	   /* ALLOC: as the kernel's bits; 0: as in a replay */
+	uint32_t context;  /* enum kpb_context */
+	uint32_t stop_at;  /* enum kpb_point */
+	uint32_t stop_nth; /* 1: the first time it gets there */
+};
+
+struct kpb_step_result {
+	uint32_t state;	 /* enum kpb_task_state after the step */
+	uint32_t point;	 /* STOPPED: where */
+	int32_t path;	 /* IDLE: enum kpb_path, KPB_NR_PATHS: none */
+	uint32_t failed; /* IDLE: the operation itself did not succeed */
+	uint32_t owner;	 /* BLOCKED: task that owns the mutex */
+	char lock[48]; /* name of the mutex where the point or the wait is one */
+};
+
+#define KPB_MAX_TASKS 16
+#define KPB_MAX_CPUS 256
+#define KPB_MAX_REGIONS 32
+#define KPB_LOG_LINES 64
+#define KPB_LOG_BYTES 160
+
+/* A range of physical memory, in bytes. */
+struct kpb_region {
+	uint64_t base;
+	uint64_t size;
+};
+
 #define KPB_MAX_REFILL_ORDERS 32
 #define KPB_MAX_ORDERS 14
 #define KPB_MIGRATE_TYPES 3
 #define KPB_HIST_BUCKETS 1920
-#define KPB_MSG_BYTES 256
+#define KPB_MSG_BYTES 512
 #define KPB_NR_GEN_PARAMS 4
 #define KPB_MAX_SLOTS 67108864
 
@@ -82,7 +216,25 @@ struct kpb_config {
 	uint32_t aged_ppm;
 	uint32_t aged_pins; /* at most so many in one block */
 	uint64_t aged_seed;
+	uint32_t nr_cpus; /* 0: KPB_DEFAULT_CPUS */
+	uint32_t no_pcp;  /* no per-CPU lists: every order goes to the zone */
+	uint64_t memcg_limit_pages; /* of the one memory cgroup; 0: none */
+	uint32_t nr_static_pgtables; /* pages of the kernel image that are tables */
+	/*
+	 * Memory that nobody may use: holes are not RAM at all, reserved
+	 * regions are mapped. Sorted, page aligned, within RAM.
+	 */
+	uint32_t nr_holes;
+	uint32_t nr_reserved;
+	struct kpb_region holes[KPB_MAX_REGIONS];
+	struct kpb_region reserved[KPB_MAX_REGIONS];
+	/* memblock is done with before a machine can be told anything */
+	struct kpb_fault memblock_fault;
+	/* an allocator file, compiled for this page size; NULL: built in */
+	const char *allocator_file;
 };
+
+#define KPB_DEFAULT_CPUS 4
 
 /* What happened to the linear map; one such struct for each cause. */
 struct kpb_map_counters {
@@ -127,6 +279,38 @@ struct kpb_counters {
 	uint64_t path_ops[KPB_NR_PATHS];
 	uint64_t buddy_claims;
 	uint64_t buddy_steals;
+	/* per-CPU lists */
+	uint64_t pcp_bulk_allocs;
+	uint64_t pcp_bulk_alloc_pages;
+	uint64_t pcp_bulk_free_pages;
+	uint64_t pcp_drains;
+	/* slow path; where /proc/vmstat has a name for it, that name */
+	uint64_t slowpath_entries;
+	uint64_t slowpath_order[KPB_MAX_ORDERS];
+	uint64_t kswapd_wakes;
+	uint64_t compact_stall;
+	uint64_t compact_success;
+	uint64_t compact_fail;
+	uint64_t compact_deferred;
+	uint64_t compact_migrate_scanned;
+	uint64_t pgmigrate_success;
+	uint64_t allocstall;
+	uint64_t pgsteal_direct; /* pages that reclaim got, slab included */
+	uint64_t slab_shrinks;	 /* do_shrink_slab() from reclaim */
+	uint64_t shrink_scans;	 /* scan_objects() */
+	uint64_t oom_kills;
+	uint64_t alloc_failures;  /* reported in the log */
+	uint64_t memalloc_allocs; /* PF_MEMALLOC below the min watermark */
+	/* what must not happen, and what was made to happen */
+	uint64_t memcg_failures;
+	uint64_t sleeps_in_atomic;
+	uint64_t faults_injected;
+	uint64_t refills_in_shrink;
+	uint64_t mutex_waits;
+	uint64_t lock_hold_max_steps; /* list entries walked under one spinlock */
+	uint64_t range_changes;	      /* KPB_OP_SET_MEMORY */
+	uint64_t failed_range_changes;
+	uint64_t log_lines;
 };
 
 /* The state of a machine at one moment; kB are of mapped memory. */
@@ -148,6 +332,24 @@ struct kpb_state {
 	uint64_t map_pte_kb;
 	uint64_t map_leaves; /* TLB entries that would map it all */
 	uint64_t free_pages_order[KPB_MAX_ORDERS];
+	uint64_t held_pages; /* fetched by the allocator, not given back */
+	uint64_t pcp_pages;  /* on per-CPU lists, not in free_pages */
+	uint64_t reserved_pages;
+	uint64_t memcg_pages; /* charged now */
+	uint64_t watermark_min;
+	uint64_t watermark_low;
+	uint64_t watermark_high;
+};
+
+/* What a walk over everything finds; costs time with the size of RAM. */
+struct kpb_audit {
+	uint64_t lost_pages;	  /* held, but neither cached nor in use */
+	uint64_t free_pkey_pages; /* in the buddy, with the page tables' pkey */
+	uint64_t unprotected_pages; /* PTPs without it */
+	uint64_t marked_blocks; /* the allocator takes them for whole blocks */
+	uint64_t mapped_blocks; /* of those, mapped by one leaf or larger */
+	uint64_t idle_blocks;	/* of those, without a page in use */
+	uint64_t knows_blocks;	/* 0: the allocator cannot be asked */
 };
 
 /* A WARN_ON() that fired, or the event that stopped the machine. */
@@ -212,6 +414,29 @@ int kpb_replay(struct kpb_machine *m, const struct kpb_op *ops, uint64_t nr_ops,
 	       uint64_t repeat, const struct kpb_timing *timing,
 	       struct kpb_path_times *times, uint64_t *failed_op);
 
+/* @point's calls from now on; KPB_FAULT_OFF ends it. */
+int kpb_machine_set_fault(struct kpb_machine *m, uint32_t point,
+			  const struct kpb_fault *fault);
+/*
+ * Let a task do something, up to a point. -EBUSY: it has not finished what it
+ * does. A task that waits for a mutex goes on with kpb_continue().
+ */
+int kpb_step(struct kpb_machine *m, const struct kpb_step *step,
+	     struct kpb_step_result *out);
+/* Let a stopped or waiting task go on. -EINVAL: it does nothing. */
+int kpb_continue(struct kpb_machine *m, uint32_t task, uint32_t stop_at,
+		 uint32_t stop_nth, struct kpb_step_result *out);
+/* Keep the last @capacity events (0: none) and a digest of all of them. */
+int kpb_machine_record(struct kpb_machine *m, uint64_t capacity);
+/* Events since the last call, oldest first: fills at most @nr, and forgets. */
+int64_t kpb_machine_events(struct kpb_machine *m, struct kpb_event *out,
+			   uint64_t nr);
+/* Of events recorded, pfns handed out and paths: equal if all are equal. */
+int kpb_machine_digest(struct kpb_machine *m, uint64_t *out);
+/* Lines that the allocator logged; @out has KPB_LOG_LINES of KPB_LOG_BYTES. */
+int kpb_machine_log(struct kpb_machine *m, char *out);
+int kpb_machine_audit(struct kpb_machine *m, struct kpb_audit *out);
+
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out);
 int kpb_machine_map_counters(struct kpb_machine *m,
 			     struct kpb_map_counters *out);
@@ -241,6 +466,13 @@ int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 const char *kpb_allocator_name(uint32_t allocator);
 const char *kpb_allocator_help(uint32_t allocator);
 int kpb_allocator_linear_map(uint32_t allocator);
+
+/*
+ * What an allocator file that was compiled for the laboratory defines: a bit
+ * for each name of kpb_door_name(). -ENOEXEC with @msg: it is none.
+ */
+int kpb_door_defines(const char *file, uint32_t *out, char *msg);
+const char *kpb_door_name(uint32_t bit);
 
 /* Geometry of one page size; the orders of linear-map leaves. */
 struct kpb_geometry {

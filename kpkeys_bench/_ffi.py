@@ -29,6 +29,50 @@ PATHS = (
 CAUSES = ("boot", "late_init", "refill", "release", "other")
 TIMING_MODES = ("none", "chained", "bracket", "sample", "model")
 LINEAR_MAPS = ("block", "pte")
+POINTS = (
+    "none",
+    "alloc_pages",
+    "free_pages",
+    "mutex_lock",
+    "mutex_unlock",
+    "set_pkey",
+    "split",
+    "reclaim",
+    "charge",
+    "memblock",
+)
+FAULT_POINTS = ("alloc_pages", "set_pkey", "charge", "memblock")
+FAULT_MODES = ("off", "nth", "every", "share")
+CONTEXTS = ("process", "atomic", "memalloc")
+TASK_STATES = ("idle", "stopped", "blocked")
+LEAF_SIZES = ("pud", "contpmd", "pmd", "contpte")
+EVENT_KINDS = (
+    "refill",
+    "refill_failed",
+    "release",
+    "set_pkey",
+    "set_memory",
+    "set_failed",
+    "split",
+    "split_ptp",
+    "tlbi",
+    "warn",
+    "mutex_wait",
+    "fault",
+    "charge_failed",
+    "slowpath",
+    "compact",
+    "reclaim",
+    "reclaim_end",
+    "shrink",
+    "shrink_end",
+    "oom",
+    "alloc_failure",
+    "sleep_in_atomic",
+    "drain",
+    "zero",
+    "log",
+)
 MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1
 MAX_ORDERS = lib.KPB_MAX_ORDERS
@@ -36,7 +80,13 @@ MAX_REFILL_ORDERS = lib.KPB_MAX_REFILL_ORDERS
 MIGRATE_TYPES = lib.KPB_MIGRATE_TYPES
 HIST_BUCKETS = lib.KPB_HIST_BUCKETS
 
-if len(PATHS) != lib.KPB_NR_PATHS or len(CAUSES) != lib.KPB_NR_CAUSES:
+if (
+    len(PATHS) != lib.KPB_NR_PATHS
+    or len(CAUSES) != lib.KPB_NR_CAUSES
+    or len(POINTS) != lib.KPB_NR_POINTS
+    or len(CONTEXTS) != lib.KPB_NR_CONTEXTS
+    or len(EVENT_KINDS) != lib.KPB_NR_EVENT_KINDS
+):
     raise ImportError("kpb_api.cdef.h and _ffi.py differ: rebuild the extension")
 
 _TIMES_DTYPE = np.dtype(
@@ -50,10 +100,27 @@ _TIMES_DTYPE = np.dtype(
 if ffi.sizeof("struct kpb_path_times") != _TIMES_DTYPE.itemsize:
     raise ImportError("struct kpb_path_times and its dtype differ: rebuild the extension")
 
+EVENT_DTYPE = np.dtype(
+    [
+        ("a", "<u8"),
+        ("b", "<u4"),
+        ("c", "<u4"),
+        ("op", "<u8"),
+        ("kind", "u1"),
+        ("task", "u1"),
+        ("cause", "u1"),
+        ("depth", "u1"),
+        ("unused", "<u4"),
+    ]
+)
+if ffi.sizeof("struct kpb_event") != EVENT_DTYPE.itemsize:
+    raise ImportError("struct kpb_event and its dtype differ: rebuild the extension")
+
 _COUNTER_FIELDS = [name for name, _ in ffi.typeof("struct kpb_counters").fields]
 _MAP_FIELDS = [name for name, _ in ffi.typeof("struct kpb_map_counters").fields]
 COSTS = tuple(name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields)
 _STATE_FIELDS = [name for name, _ in ffi.typeof("struct kpb_state").fields]
+_AUDIT_FIELDS = [name for name, _ in ffi.typeof("struct kpb_audit").fields]
 
 
 def _text(chars):
@@ -97,6 +164,15 @@ GENERATOR_HELP = dict(zip(GENERATORS, _names(lib.kpb_gen_help), strict=True))
 def allocator_linear_map(allocator):
     """The linear map an allocator needs: ``"block"`` or ``"pte"``."""
     return LINEAR_MAPS[lib.kpb_allocator_linear_map(ALLOCATORS.index(allocator))]
+
+
+def door_defines(compiled):
+    """What an allocator file that was compiled for the laboratory defines, by name."""
+    out = ffi.new("uint32_t *")
+    message = ffi.new("char[]", lib.KPB_MSG_BYTES)
+    if lib.kpb_door_defines(os.fsencode(compiled), out, message) < 0:
+        raise ConfigError(_text(message))
+    return {name: bool(out[0] >> bit & 1) for bit, name in enumerate(_names(lib.kpb_door_name))}
 
 
 def generator_params(name):
@@ -192,6 +268,32 @@ def _whole(name, value, limit):
     return number
 
 
+def _regions(name, regions, out):
+    """Copy ranges of physical memory, in bytes, and say how many there are."""
+    if len(regions) > lib.KPB_MAX_REGIONS:
+        raise ConfigError(f"{len(regions)} {name}: give at most {lib.KPB_MAX_REGIONS}")
+    for i, (base, size) in enumerate(regions):
+        out[i].base = _whole(f"{name}: base", base, MAX_U64)
+        out[i].size = _whole(f"{name}: size", size, MAX_U64)
+    return len(regions)
+
+
+def _choice(name, value, choices):
+    """The index of a name among those that exist."""
+    try:
+        return choices.index(value)
+    except ValueError:
+        raise ConfigError(f"{name} {value!r}: give {', '.join(choices)}") from None
+
+
+def _fill_fault(fault, mode, n=1, seed=0):
+    fault.mode = _choice("fault mode", mode, FAULT_MODES)
+    fault.n = _whole("fault number", n, MAX_U64)
+    fault.seed = _whole("fault seed", seed, MAX_U64)
+    if mode != "off" and not n:
+        raise ConfigError(f"fault {mode} 0: give 1 or more")
+
+
 class MachineHandle:
     """Owns one ``struct kpb_machine``; its pointer is None once closed."""
 
@@ -209,13 +311,21 @@ class MachineHandle:
         aged_ppm,
         aged_pins,
         aged_seed,
+        nr_cpus=0,
+        no_pcp=False,
+        memcg_limit_pages=0,
+        nr_static_pgtables=0,
+        holes=(),
+        reserved=(),
+        memblock_fault=None,
+        allocator_file=None,
     ):
         self._ptr = None
         config = ffi.new("struct kpb_config *")
         config.page_shift = page_shift
         config.ram_bytes = _whole("ram", ram_bytes, MAX_U64)
         config.phys_base = _whole("phys_base", phys_base, MAX_U64)
-        config.allocator = ALLOCATORS.index(allocator)
+        config.allocator = 0 if allocator_file else ALLOCATORS.index(allocator)
         config.linear_map = LINEAR_MAPS.index(linear_map)
         config.nr_refill_orders = len(refill_orders)
         for i, order in enumerate(refill_orders):
@@ -225,6 +335,16 @@ class MachineHandle:
         config.aged_ppm = aged_ppm
         config.aged_pins = _whole("state aged: pins", aged_pins, MAX_U32)
         config.aged_seed = _whole("seed", aged_seed, MAX_U64)
+        config.nr_cpus = _whole("cpus", nr_cpus, lib.KPB_MAX_CPUS)
+        config.no_pcp = no_pcp
+        config.memcg_limit_pages = _whole("memcg limit", memcg_limit_pages, MAX_U64)
+        config.nr_static_pgtables = _whole("static page tables", nr_static_pgtables, MAX_U32)
+        config.nr_holes = _regions("holes", holes, config.holes)
+        config.nr_reserved = _regions("reserved", reserved, config.reserved)
+        if memblock_fault is not None:
+            _fill_fault(config.memblock_fault, *memblock_fault)
+        file = ffi.new("char[]", os.fsencode(allocator_file)) if allocator_file else ffi.NULL
+        config.allocator_file = file
         out = ffi.new("struct kpb_machine **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
         rc = lib.kpb_machine_create(config, out, message)
@@ -303,6 +423,87 @@ class MachineHandle:
         if rc == -errno.EDEADLK:
             raise MachineError(f"the machine stopped at operation {failed[0]}: {self._stopped()}")
         self._check(rc)
+
+    def step(self, op, task, gfp, context, stop_at, stop_nth):
+        step = ffi.new("struct kpb_step *")
+        for name in OP_DTYPE.names:
+            setattr(step.op, name, int(op[name]))
+        step.task = _whole("task", task, lib.KPB_MAX_TASKS - 1)
+        step.gfp = _whole("gfp", gfp, MAX_U32)
+        step.context = _choice("context", context, CONTEXTS)
+        step.stop_at = _choice("stop at", stop_at or "none", POINTS)
+        step.stop_nth = _whole("stop at: number", stop_nth, MAX_U32)
+        out = ffi.new("struct kpb_step_result *")
+        rc = lib.kpb_step(self.ptr, step, out)
+        if rc == -errno.EINVAL:
+            raise MachineError(
+                f"operation {op!s} makes no sense here: slot, kind, level or arg out of range, "
+                "or the slot is empty, in use, or holds something else"
+            )
+        if rc == -errno.EALREADY:
+            raise MachineError(f"task {task} has not finished what it does: let it go on first")
+        return self._step_result(rc, out)
+
+    def resume(self, task, stop_at, stop_nth):
+        out = ffi.new("struct kpb_step_result *")
+        rc = lib.kpb_continue(
+            self.ptr,
+            _whole("task", task, lib.KPB_MAX_TASKS - 1),
+            _choice("stop at", stop_at or "none", POINTS),
+            _whole("stop at: number", stop_nth, MAX_U32),
+            out,
+        )
+        if rc == -errno.EINVAL:
+            raise MachineError(f"task {task} does nothing that could go on")
+        return self._step_result(rc, out)
+
+    def _step_result(self, rc, out):
+        if rc == -errno.EDEADLK:
+            raise MachineError(f"the machine stopped: {self._stopped()}")
+        self._check(rc)
+        return {
+            "state": TASK_STATES[out.state],
+            "point": POINTS[out.point] if out.point else None,
+            "path": PATHS[out.path] if 0 <= out.path < len(PATHS) else None,
+            "failed": bool(out.failed),
+            "owner": out.owner,
+            "lock": _text(out.lock),
+        }
+
+    def set_fault(self, point, mode, n, seed, orders, half, pkey):
+        fault = ffi.new("struct kpb_fault *")
+        _fill_fault(fault, mode, n, seed)
+        fault.orders = _whole("fault orders", orders, MAX_U32)
+        fault.half = bool(half)
+        fault.pkey = operator.index(pkey)
+        _choice("fault point", point, FAULT_POINTS)
+        self._check(lib.kpb_machine_set_fault(self.ptr, POINTS.index(point), fault))
+
+    def record(self, capacity):
+        self._check(lib.kpb_machine_record(self.ptr, _whole("events", capacity, MAX_U32)))
+
+    def events(self):
+        return self._array(
+            EVENT_DTYPE,
+            "struct kpb_event[]",
+            lambda o, n: lib.kpb_machine_events(self.ptr, o, n),
+        )
+
+    def digest(self):
+        out = ffi.new("uint64_t *")
+        self._check(lib.kpb_machine_digest(self.ptr, out))
+        return out[0]
+
+    def log(self):
+        size = lib.KPB_LOG_BYTES
+        out = ffi.new("char[]", lib.KPB_LOG_LINES * size)
+        nr = self._check(lib.kpb_machine_log(self.ptr, out))
+        return [_text(out + i * size) for i in range(nr)]
+
+    def audit(self):
+        out = ffi.new("struct kpb_audit *")
+        self._check(lib.kpb_machine_audit(self.ptr, out))
+        return _fields(out, _AUDIT_FIELDS)
 
     def counters(self):
         out = ffi.new("struct kpb_counters *")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One simulated box, driven with whole arrays of operations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +20,14 @@ CAUSES: Final[tuple[str, ...]] = _ffi.CAUSES
 """Why the linear map was touched; the rows of the table by cause."""
 TIMING_MODES: Final[tuple[str, ...]] = _ffi.TIMING_MODES
 COSTS: Final[tuple[str, ...]] = _ffi.COSTS
+POINTS: Final[tuple[str, ...]] = _ffi.POINTS[1:]
+"""Where a task that is stepped can be stopped."""
+FAULT_POINTS: Final[tuple[str, ...]] = _ffi.FAULT_POINTS
+"""What can be made to fail."""
+EVENT_KINDS: Final[tuple[str, ...]] = _ffi.EVENT_KINDS
+"""What the field ``kind`` of an event means."""
+LEAF_SIZES: Final[tuple[str, ...]] = _ffi.LEAF_SIZES
+"""What was split: the field ``b`` of a split event."""
 """What can be given a cost, for the modelled pass."""
 
 DEFAULT_PHYS_BASE: Final = 1 << 30
@@ -29,6 +38,38 @@ Counts = dict[str, Any]
 
 PathTimes = npt.NDArray[np.void]
 """(6,) array from `new_times`: counts and histograms of service times by path, in ticks."""
+
+
+Region = tuple[int, int]
+"""A range of physical memory: its first byte and how many."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Where a task that was stepped is now.
+
+    Attributes
+    ----------
+    state : str
+        ``"idle"``: it has finished; ``"stopped"`` at `point`; ``"blocked"``: it waits for `lock`.
+    point : str or None
+        One of `POINTS`.
+    path : str or None
+        Of `PATHS`, once it has finished.
+    failed : bool
+        It has finished, and did not get what it wanted.
+    owner : int
+        The task that holds `lock`, if it is blocked.
+    lock : str
+        The mutex, where the point or the wait is about one.
+    """
+
+    state: str
+    point: str | None
+    path: str | None
+    failed: bool
+    owner: int
+    lock: str
 
 
 def new_times() -> PathTimes:
@@ -59,6 +100,19 @@ class Machine:
         Physical address of the first byte, a multiple of 1 GB.
     zero_pages : bool
         Really clear pages on ``__GFP_ZERO`` instead of counting it.
+    nr_cpus : int
+        CPUs, each with per-CPU lists of its own, 1 to 256. A recording's CPU is taken modulo it.
+    no_pcp : bool
+        No per-CPU lists: every order goes to the zone.
+    memcg_limit_pages : int
+        Limit of the one memory cgroup; 0 for none.
+    nr_static_pgtables : int
+        Pages at the start of RAM that are page tables of the kernel image.
+    holes, reserved : sequence of (int, int)
+        Ranges of bytes (base, size), rising: not RAM at all; RAM that nobody may use.
+    memblock_fault : (str, int, int), optional
+        Mode, n and seed as in `set_fault`: which calls of memblock fail. Memblock is done with
+        before a machine exists.
 
     Raises
     ------
@@ -78,6 +132,13 @@ class Machine:
         seed: int = 0,
         phys_base: int = DEFAULT_PHYS_BASE,
         zero_pages: bool = False,
+        nr_cpus: int = 4,
+        no_pcp: bool = False,
+        memcg_limit_pages: int = 0,
+        nr_static_pgtables: int = 0,
+        holes: Sequence[Region] = (),
+        reserved: Sequence[Region] = (),
+        memblock_fault: tuple[str, int, int] | None = None,
     ) -> None:
         self.geometry = geometry(page_size)
         self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
@@ -94,6 +155,18 @@ class Machine:
             aged_ppm=self.state_at_start.aged_ppm,
             aged_pins=self.state_at_start.pins,
             aged_seed=seed,
+            nr_cpus=nr_cpus,
+            no_pcp=no_pcp,
+            memcg_limit_pages=memcg_limit_pages,
+            nr_static_pgtables=nr_static_pgtables,
+            holes=holes,
+            reserved=reserved,
+            memblock_fault=memblock_fault,
+            allocator_file=(
+                str(self.strategy.compiled(self.geometry.page_size))
+                if self.strategy.is_file
+                else None
+            ),
         )
 
     def __enter__(self) -> Self:
@@ -166,6 +239,113 @@ class Machine:
             have been carried out and counted.
         """
         self._handle.replay(ops, repeat, timing, every, costs_ps, times)
+
+    def step(
+        self,
+        op: np.void,
+        *,
+        task: int = 0,
+        gfp: int = 0,
+        context: str = "process",
+        stop_at: str | None = None,
+        stop_nth: int = 1,
+    ) -> StepResult:
+        """Let one task do one operation, up to a point.
+
+        Parameters
+        ----------
+        op : record of ``OP_DTYPE``
+            The operation.
+        task : int
+            Who does it, 0 to 15; a replay is task 0.
+        gfp : int
+            Of an allocation, in the kernel's bits; 0: as a replay does it.
+        context : str
+            ``"process"``, ``"atomic"`` (must not sleep) or ``"memalloc"`` (PF_MEMALLOC).
+        stop_at : str, optional
+            One of `POINTS`.
+        stop_nth : int
+            The how-many-eth time it gets there.
+
+        Raises
+        ------
+        MachineError
+            If the operation makes no sense, the task is still busy, or the machine stops.
+        """
+        return StepResult(**self._handle.step(op, task, gfp, context, stop_at, stop_nth))
+
+    def resume(self, task: int, *, stop_at: str | None = None, stop_nth: int = 1) -> StepResult:
+        """Let a stopped or waiting task go on.
+
+        Raises
+        ------
+        MachineError
+            If it does nothing, or the machine stops.
+        """
+        return StepResult(**self._handle.resume(task, stop_at, stop_nth))
+
+    def set_fault(
+        self,
+        point: str,
+        mode: str = "nth",
+        n: int = 1,
+        *,
+        seed: int = 0,
+        orders: int = 0,
+        half: bool = False,
+        pkey: int = -1,
+    ) -> None:
+        """Make calls of one point fail, counted from now.
+
+        Parameters
+        ----------
+        point : str
+            One of `FAULT_POINTS`.
+        mode : str
+            ``"nth"``: call `n`, once; ``"every"`` `n`-th; ``"share"``: `n` of a million, by a
+            seeded hash of the call's number; ``"off"``.
+        n : int
+            At least 1.
+        seed : int
+            For ``"share"``.
+        orders : int
+            ``alloc_pages``: a bit for each order that counts; 0 for all.
+        half : bool
+            ``set_pkey``: fail half way through the range, with what was changed left changed.
+        pkey : int
+            ``set_pkey``: only changes to this key; -1 for any.
+        """
+        self._handle.set_fault(point, mode, n, seed, orders, half, pkey)
+
+    def record(self, capacity: int = 0) -> None:
+        """Keep the last `capacity` events, and a digest of all of them, from now on."""
+        self._handle.record(capacity)
+
+    def events(self) -> npt.NDArray[np.void]:
+        """Events since the last call, oldest first; fields ``a b c op kind task cause depth``.
+
+        What ``a``, ``b`` and ``c`` mean for each kind is in ``csrc/kpb_api.cdef.h``.
+        """
+        result: npt.NDArray[np.void] = self._handle.events()
+        return result
+
+    def digest(self) -> int:
+        """Of all events, paths and frames handed out since `record`; equal if all are equal."""
+        result: int = self._handle.digest()
+        return result
+
+    def log(self) -> list[str]:
+        """Lines that the allocator logged, the last 64, oldest first."""
+        result: list[str] = self._handle.log()
+        return result
+
+    def audit(self) -> Counts:
+        """What a walk over all of memory finds: lost pages, stray pkeys, blocks.
+
+        It takes time with the size of RAM.
+        """
+        result: Counts = self._handle.audit()
+        return result
 
     def counters(self) -> Counts:
         """Everything that was counted since the machine was made."""

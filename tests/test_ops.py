@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kpkeys_bench.errors import TraceError
 from kpkeys_bench.workloads.ops import (
     ALLOC,
+    COMPACT,
     FREE,
     OP_DTYPE,
     PGD,
@@ -62,7 +63,7 @@ def test_check_ops_initial_live_is_not_modified() -> None:
         ([(ALLOC, 0), (FREE, 0), (FREE, 0)], "operation 2 frees an empty slot 0"),
         ([(ALLOC, 3), (FREE, 1)], "operation 1 frees an empty slot 1"),
         ([(ALLOC, 0), (ALLOC, 4)], "operation 1 has slot 4, above the limit 3"),
-        ([(SHRINK + 1, 0)], "operation 0 has kind 6, above the limit 5"),
+        ([(COMPACT + 1, 0)], "operation 0 has kind 10, above the limit 9"),
     ],
 )
 def test_check_ops_broken_rule_names_first_operation(

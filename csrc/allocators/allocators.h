@@ -22,11 +22,19 @@ struct kpb_allocator_ops {
 	void (*init_late)(void);
 	int (*register_shrinker)(void); /* at late_initcall time */
 	phys_addr_t (*physmem_alloc)(void);
-	/* for the checker and the reports: what is in the cache? */
+	/*
+	 * For the checker and the reports, each of them optional: what is in
+	 * the cache, in its own order?
+	 */
 	unsigned long (*nr_cached)(void);
 	int (*for_each_cached)(kpb_cached_fn fn, void *data);
 	/* its own invariants: NULL or what is wrong */
 	const char *(*check)(void);
+	/* does it take the page's block for a whole one? */
+	bool (*in_block)(const struct page *page);
 };
+
+/* lab/check.c: of any allocator, in rising order where it has no hook */
+KPB_LOCAL int kpb_for_each_cached(kpb_cached_fn fn, void *data);
 
 #endif

@@ -70,11 +70,8 @@ static const char *v6_check_blocks(const u32 *nr_free)
 		const struct pba_page_data *head =
 			pba_page_data(pfn_to_page(pfn));
 
-		/* memory that was never touched has no blocks */
-		if (pfn >= zone->first_deferred_pfn &&
-		    pfn < zone->deferred_end_pfn)
-			continue;
-		if (head->in_block &&
+		/* the first page of a block is cached or in use */
+		if (kpb_is_held(pfn) && head->in_block &&
 		    head->block_nr_free != nr_free[v6_block_index(pfn)])
 			return "block_nr_free is not the number of cached pages";
 	}
@@ -106,6 +103,11 @@ static const char *v6_check(void)
 	return wrong;
 }
 
+static bool v6_in_block(const struct page *page)
+{
+	return pba_enabled() && pba_page_data((struct page *)page)->in_block;
+}
+
 static const struct kpb_allocator_ops kpb_v6_ops = {
 	.alloc = v6_pgtable_alloc,
 	.free = v6_pgtable_free,
@@ -118,4 +120,5 @@ static const struct kpb_allocator_ops kpb_v6_ops = {
 	.nr_cached = v6_nr_cached,
 	.for_each_cached = v6_for_each_cached,
 	.check = v6_check,
+	.in_block = v6_in_block,
 };

@@ -47,6 +47,15 @@ struct kpb_granule {
 	int64_t (*free_pfns)(uint32_t order, uint32_t migratetype,
 			     uint64_t *out, uint64_t nr);
 	int64_t (*pageblock_types)(uint8_t *out, uint64_t nr);
+	int (*set_fault)(uint32_t point, const struct kpb_fault *fault);
+	int (*step)(const struct kpb_step *step, struct kpb_step_result *out);
+	int (*resume)(uint32_t task, uint32_t stop_at, uint32_t stop_nth,
+		      struct kpb_step_result *out);
+	int (*record)(uint64_t capacity);
+	int64_t (*events)(struct kpb_event *out, uint64_t nr);
+	void (*digest)(uint64_t *out);
+	int (*log)(char *out);
+	int (*audit)(struct kpb_audit *out);
 	void (*pkeys)(const uint64_t *pfns, uint8_t *out, uint64_t nr);
 };
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The invariants that hold at every moment between two operations. Every frame
- * that was ever given to the buddy belongs to exactly one owner; the owners,
- * the pkeys and the leaves are counted again from the structures themselves
- * and compared with the counters that are kept on the way.
+ * of RAM belongs to exactly one owner; the owners, the pkeys and the leaves are
+ * counted again from the structures themselves and compared with the counters
+ * that are kept on the way. The audit is the same walk, for those who want the
+ * numbers rather than the first of them that is wrong.
  */
 
 #include <asm/pgtable.h>
@@ -15,23 +16,33 @@
 
 enum kpb_owner {
 	KPB_OWNER_NONE,
+	KPB_OWNER_HOLE,
+	KPB_OWNER_RESERVED,
+	KPB_OWNER_STATIC,
 	KPB_OWNER_BUDDY,
+	KPB_OWNER_PCP,
 	KPB_OWNER_CACHED,
 	KPB_OWNER_SLOT,
 	KPB_OWNER_PIN,
 	KPB_OWNER_AGED,
 	KPB_OWNER_LINEAR_MAP,
+	KPB_OWNER_LOST,
 	KPB_NR_OWNERS,
 };
 
 static const char *const kpb_owner_names[KPB_NR_OWNERS] = {
 	[KPB_OWNER_NONE] = "nobody",
+	[KPB_OWNER_HOLE] = "a hole",
+	[KPB_OWNER_RESERVED] = "reserved memory",
+	[KPB_OWNER_STATIC] = "the kernel image",
 	[KPB_OWNER_BUDDY] = "the buddy",
+	[KPB_OWNER_PCP] = "a per-CPU list",
 	[KPB_OWNER_CACHED] = "the cache",
 	[KPB_OWNER_SLOT] = "a slot",
 	[KPB_OWNER_PIN] = "a pin",
 	[KPB_OWNER_AGED] = "the aged state",
 	[KPB_OWNER_LINEAR_MAP] = "the linear map",
+	[KPB_OWNER_LOST] = "an allocator that has lost it",
 };
 
 struct kpb_check {
@@ -39,8 +50,9 @@ struct kpb_check {
 	u64 nr_of[KPB_NR_OWNERS];
 	u64 nr_leaves[KPB_NR_LEAVES];
 	u64 mapped_bytes;
-	u64 nr_pkey_pages;
-	u64 nr_stray_pkeys; /* frames with the pkey that are no PTP */
+	u64 nr_held; /* frames that say so */
+	u64 nr_in_flight;
+	u64 nr_pkey_of[KPB_NR_OWNERS]; /* frames that carry the pkey */
 	char *msg;
 	bool failed;
 };
@@ -143,6 +155,41 @@ static void kpb_check_buddy(struct kpb_check *check)
 				       check->nr_of[KPB_OWNER_BUDDY]);
 }
 
+static unsigned int kpb_pcp_list_order(unsigned int pindex)
+{
+	return pindex < NR_LOWORDER_PCP_LISTS ? pindex / MIGRATE_PCPTYPES :
+						PMD_ORDER;
+}
+
+/* Pages that one CPU keeps do not look free, and are what it counts. */
+static void kpb_check_pcp(struct kpb_check *check, u32 cpu)
+{
+	const struct per_cpu_pages *pcp = &kpb_this->pcp[cpu];
+	unsigned int pindex;
+	struct page *page;
+	int count = 0;
+
+	for (pindex = 0; pindex < NR_PCP_LISTS; pindex++) {
+		unsigned int order = kpb_pcp_list_order(pindex);
+
+		list_for_each_entry(page, &pcp->lists[pindex], pcp_list) {
+			unsigned long pfn = page_to_pfn(page);
+
+			if (*kpb_page_type(pfn))
+				kpb_check_fail(
+					check,
+					"frame %#lx is on a list of CPU %u but marked %#x",
+					pfn, cpu, *kpb_page_type(pfn));
+			kpb_check_own(check, pfn, 1UL << order, KPB_OWNER_PCP);
+			count += 1 << order;
+		}
+	}
+	if (count != pcp->count)
+		kpb_check_fail(check,
+			       "CPU %u counts %d pages, its lists hold %d", cpu,
+			       pcp->count, count);
+}
+
 static int kpb_check_cached_page(struct page *page, void *data)
 {
 	kpb_check_own(data, page_to_pfn(page), 1, KPB_OWNER_CACHED);
@@ -178,11 +225,89 @@ static void kpb_check_aged(struct kpb_check *check)
 			kpb_check_own(check, pfn, 1, KPB_OWNER_AGED);
 }
 
+static void kpb_check_regions_own(struct kpb_check *check,
+				  const struct kpb_region *regions, u32 nr,
+				  enum kpb_owner owner)
+{
+	for (; nr; nr--, regions++)
+		kpb_check_own(check, regions->base >> PAGE_SHIFT,
+			      regions->size >> PAGE_SHIFT, owner);
+}
+
+/* What the machine was told about its memory. */
+static void kpb_check_config_owners(struct kpb_check *check)
+{
+	const struct kpb_config *config = &kpb_this->config;
+
+	kpb_check_regions_own(check, config->holes, config->nr_holes,
+			      KPB_OWNER_HOLE);
+	kpb_check_regions_own(check, config->reserved, config->nr_reserved,
+			      KPB_OWNER_RESERVED);
+	kpb_check_own(check, kpb_this->zone.zone_start_pfn,
+		      config->nr_static_pgtables, KPB_OWNER_STATIC);
+}
+
+static u8 kpb_owner_of(const struct kpb_check *check, unsigned long pfn)
+{
+	return check->owner[pfn - kpb_this->zone.zone_start_pfn];
+}
+
 /* Is it a page table page? Only frames with an owner are asked. */
 static bool kpb_is_ptp(u8 owner)
 {
 	return owner == KPB_OWNER_CACHED || owner == KPB_OWNER_SLOT ||
-	       owner == KPB_OWNER_LINEAR_MAP;
+	       owner == KPB_OWNER_LINEAR_MAP || owner == KPB_OWNER_STATIC ||
+	       owner == KPB_OWNER_LOST;
+}
+
+/* The next frame from @pfn on that was not left for later; @i: how far so far. */
+static unsigned long kpb_skip_deferred(unsigned long pfn, unsigned long *i)
+{
+	const struct memblock_type *deferred = &kpb_this->deferred;
+
+	while (*i < deferred->cnt &&
+	       pfn >= deferred->regions[*i].base >> PAGE_SHIFT) {
+		pfn = max(pfn, (unsigned long)(deferred->regions[*i].base +
+					       deferred->regions[*i].size) >>
+				       PAGE_SHIFT);
+		(*i)++;
+	}
+	return pfn;
+}
+
+/*
+ * Pages that the allocator fetched and that are neither in use nor, as far as
+ * it was asked, in its cache.
+ */
+static int kpb_for_each_unowned(struct kpb_check *check, kpb_cached_fn fn,
+				void *data)
+{
+	struct zone *zone = &kpb_this->zone;
+	unsigned long pfn, i = 0;
+
+	for (pfn = zone->zone_start_pfn;; pfn++) {
+		int ret;
+
+		pfn = kpb_skip_deferred(pfn, &i);
+		if (pfn >= zone->zone_end_pfn)
+			break;
+		if (!kpb_is_held(pfn))
+			continue;
+		check->nr_held++;
+		check->nr_in_flight += !!(*kpb_page_type(pfn) & KPB_PG_FLIGHT);
+		if (kpb_owner_of(check, pfn) != KPB_OWNER_NONE)
+			continue;
+		ret = fn(pfn_to_page(pfn), data);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int kpb_check_lost_page(struct page *page, void *data)
+{
+	kpb_check_own(data, page_to_pfn(page), 1, KPB_OWNER_LOST);
+	return 0;
 }
 
 static void kpb_check_leaf(struct kpb_check *check, enum kpb_leaf leaf,
@@ -190,7 +315,6 @@ static void kpb_check_leaf(struct kpb_check *check, enum kpb_leaf leaf,
 {
 	unsigned long pfn = kpb_desc_phys(desc) >> PAGE_SHIFT;
 	unsigned long nr = size >> PAGE_SHIFT;
-	unsigned long start_pfn = kpb_this->zone.zone_start_pfn;
 
 	if (kpb_desc_phys(desc) != __pa((void *)addr))
 		kpb_check_fail(check, "linear address of %#llx maps %#llx",
@@ -198,12 +322,16 @@ static void kpb_check_leaf(struct kpb_check *check, enum kpb_leaf leaf,
 			       (unsigned long long)kpb_desc_phys(desc));
 	check->nr_leaves[leaf]++;
 	check->mapped_bytes += size;
+	pfn = __pa((void *)addr) >> PAGE_SHIFT;
+	if (kpb_owner_of(check, pfn) == KPB_OWNER_HOLE ||
+	    kpb_owner_of(check, pfn + nr - 1) == KPB_OWNER_HOLE)
+		kpb_check_fail(check,
+			       "a leaf of %lu pages at frame %#lx maps a hole",
+			       nr, pfn);
 	if (kpb_desc_pkey(desc) != KPKEYS_PKEY_PGTABLES)
 		return;
-	check->nr_pkey_pages += nr;
 	for (; nr; nr--, pfn++)
-		if (!kpb_is_ptp(check->owner[pfn - start_pfn]))
-			check->nr_stray_pkeys++;
+		check->nr_pkey_of[kpb_owner_of(check, pfn)]++;
 }
 
 static void kpb_check_pte_table(struct kpb_check *check, pmd_t *pmdp,
@@ -307,20 +435,52 @@ static void kpb_check_map(struct kpb_check *check, bool leaves)
 	}
 }
 
-static void kpb_check_counts(struct kpb_check *check)
+/* Frames that carry the pkey: of PTPs, of free pages, of anybody else. */
+struct kpb_pkey_sums {
+	u64 ptps;
+	u64 free;
+	u64 others;
+};
+
+static struct kpb_pkey_sums kpb_sum_pkeys(const struct kpb_check *check)
+{
+	struct kpb_pkey_sums sums = { 0 };
+	u8 owner;
+
+	for (owner = 0; owner < KPB_NR_OWNERS; owner++) {
+		u64 nr = check->nr_pkey_of[owner];
+
+		if (kpb_is_ptp(owner))
+			sums.ptps += nr;
+		else if (owner == KPB_OWNER_BUDDY || owner == KPB_OWNER_PCP)
+			sums.free += nr;
+		else
+			sums.others += nr;
+	}
+	return sums;
+}
+
+static u64 kpb_nr_ptps(const struct kpb_check *check)
+{
+	u64 nr_ptps = 0;
+	u8 owner;
+
+	for (owner = 0; owner < KPB_NR_OWNERS; owner++)
+		if (kpb_is_ptp(owner))
+			nr_ptps += check->nr_of[owner];
+	return nr_ptps;
+}
+
+static void kpb_check_map_counts(struct kpb_check *check)
 {
 	struct kpb_machine *m = kpb_this;
-	const u64 *nr_of = check->nr_of;
-	unsigned long nr_ptps = nr_of[KPB_OWNER_CACHED] +
-				nr_of[KPB_OWNER_SLOT] +
-				nr_of[KPB_OWNER_LINEAR_MAP];
-	unsigned long nr_unprotected;
+	u64 memory_bytes = kpb_memblock_bytes(&m->memblock.memory);
 	int leaf;
 
-	if (check->mapped_bytes != m->config.ram_bytes)
+	if (check->mapped_bytes != memory_bytes)
 		kpb_check_fail(check, "the leaves map %llu bytes of %llu",
 			       (unsigned long long)check->mapped_bytes,
-			       (unsigned long long)m->config.ram_bytes);
+			       (unsigned long long)memory_bytes);
 	for (leaf = 0; leaf < KPB_NR_LEAVES; leaf++)
 		if (check->nr_leaves[leaf] != m->nr_leaves[leaf])
 			kpb_check_fail(
@@ -328,11 +488,28 @@ static void kpb_check_counts(struct kpb_check *check)
 				"leaf size %d: %llu counted, %llu in the map",
 				leaf, (unsigned long long)m->nr_leaves[leaf],
 				(unsigned long long)check->nr_leaves[leaf]);
-	if (check->nr_pkey_pages != m->nr_pkey_pages)
+}
+
+/* What the allocator holds: what it lost (D1) first, that has a name. */
+static void kpb_check_held_counts(struct kpb_check *check)
+{
+	struct kpb_machine *m = kpb_this;
+	const u64 *nr_of = check->nr_of;
+
+	if (nr_of[KPB_OWNER_LOST])
+		kpb_check_fail(
+			check,
+			"%llu pages are lost: the allocator holds them, but they are neither cached nor in use",
+			(unsigned long long)nr_of[KPB_OWNER_LOST]);
+	if (check->nr_held != m->nr_held)
 		kpb_check_fail(check,
-			       "%lu frames with the pkey counted, %llu in the map",
-			       m->nr_pkey_pages,
-			       (unsigned long long)check->nr_pkey_pages);
+			       "%lu pages held by the balance, %llu say so",
+			       m->nr_held, (unsigned long long)check->nr_held);
+	if (check->nr_in_flight != m->nr_in_flight)
+		kpb_check_fail(check,
+			       "%lu pages in flight counted, %llu say so",
+			       m->nr_in_flight,
+			       (unsigned long long)check->nr_in_flight);
 	if (nr_of[KPB_OWNER_CACHED] != kpb_cached_pages(m))
 		kpb_check_fail(check,
 			       "%lu pages cached by the balance, %llu in the cache",
@@ -343,66 +520,235 @@ static void kpb_check_counts(struct kpb_check *check)
 			       "%lu tables of the linear map counted, %llu found",
 			       m->nr_early_ptps + m->nr_split_ptps,
 			       (unsigned long long)nr_of[KPB_OWNER_LINEAR_MAP]);
-	if (check->nr_stray_pkeys)
+}
+
+/* Who carries the pkey and who does not: D9 and D18 are named by number. */
+static void kpb_check_pkey_counts(struct kpb_check *check)
+{
+	struct kpb_machine *m = kpb_this;
+	struct kpb_pkey_sums sums = kpb_sum_pkeys(check);
+	u64 nr_pkey_pages = sums.ptps + sums.free + sums.others;
+	u64 nr_unprotected = kpb_nr_ptps(check) - sums.ptps;
+
+	if (nr_pkey_pages != m->nr_pkey_pages)
+		kpb_check_fail(check,
+			       "%lu frames with the pkey counted, %llu in the map",
+			       m->nr_pkey_pages,
+			       (unsigned long long)nr_pkey_pages);
+	if (sums.free)
+		kpb_check_fail(check,
+			       "%llu free pages carry the page table pkey",
+			       (unsigned long long)sums.free);
+	if (sums.others)
 		kpb_check_fail(
 			check,
 			"%llu frames carry the page table pkey and are no PTP",
-			(unsigned long long)check->nr_stray_pkeys);
-	nr_unprotected = nr_ptps - check->nr_pkey_pages;
+			(unsigned long long)sums.others);
 	if (nr_unprotected != m->nr_unprotected)
-		kpb_check_fail(check, "%lu unprotected PTPs counted, %lu found",
-			       m->nr_unprotected, nr_unprotected);
+		kpb_check_fail(check,
+			       "%lu unprotected PTPs counted, %llu found",
+			       m->nr_unprotected,
+			       (unsigned long long)nr_unprotected);
+	/* until late initialisation nobody can do anything about it */
+	if (nr_unprotected && m->late_init_done)
+		kpb_check_fail(check,
+			       "%llu PTPs do not carry the page table pkey",
+			       (unsigned long long)nr_unprotected);
+}
+
+static bool kpb_is_memblock_reserved(unsigned long pfn)
+{
+	const struct memblock_type *reserved = &kpb_this->memblock.reserved;
+	phys_addr_t addr = (phys_addr_t)pfn << PAGE_SHIFT;
+	unsigned long i;
+
+	for (i = 0; i < reserved->cnt; i++)
+		if (addr >= reserved->regions[i].base &&
+		    addr - reserved->regions[i].base <
+			    reserved->regions[i].size)
+			return true;
+	return false;
 }
 
 /* Frames without an owner: not given to the buddy yet, or left in the PPA. */
 static void kpb_check_conservation(struct kpb_check *check)
 {
 	struct zone *zone = &kpb_this->zone;
-	unsigned long pfn, end = zone->zone_end_pfn;
+	unsigned long pfn, i = 0;
 
-	for (pfn = zone->zone_start_pfn; pfn < end; pfn++) {
-		u8 owner;
-
-		if (pfn == zone->first_deferred_pfn)
-			pfn = zone->deferred_end_pfn;
-		if (pfn >= end)
+	for (pfn = zone->zone_start_pfn;; pfn++) {
+		pfn = kpb_skip_deferred(pfn, &i);
+		if (pfn >= zone->zone_end_pfn)
 			break;
-		owner = check->owner[pfn - zone->zone_start_pfn];
-		if (owner != KPB_OWNER_NONE)
-			continue;
-		/* before late initialisation the PPA keeps its unused pages */
-		if (pfn >= kpb_this->memblock_end >> PAGE_SHIFT &&
-		    !kpb_this->late_init_done)
+		if (kpb_owner_of(check, pfn) != KPB_OWNER_NONE ||
+		    kpb_is_memblock_reserved(pfn))
 			continue;
 		kpb_check_fail(check, "frame %#lx is lost", pfn);
 		return;
 	}
 }
 
+/* Who has what on the side of the buddy. */
+static void kpb_check_memory_owners(struct kpb_check *check)
+{
+	u32 cpu;
+
+	kpb_check_config_owners(check);
+	kpb_check_buddy(check);
+	for (cpu = 0; cpu < kpb_this->config.nr_cpus; cpu++)
+		kpb_check_pcp(check, cpu);
+	kpb_check_aged(check);
+}
+
+/*
+ * And on the allocator's. One that cannot be asked what is in its cache has
+ * everything there that it holds and that is not in use.
+ */
+static void kpb_check_allocator_owners(struct kpb_check *check)
+{
+	const struct kpb_allocator_ops *ops = kpb_this->ops;
+
+	if (ops->for_each_cached)
+		ops->for_each_cached(kpb_check_cached_page, check);
+	/* null has handed out what is not its own */
+	if (ops != &kpb_null_ops)
+		kpb_check_slots(check);
+	kpb_check_map(check, false);
+	kpb_for_each_unowned(check,
+			     ops->for_each_cached ? kpb_check_lost_page :
+						    kpb_check_cached_page,
+			     check);
+	kpb_check_map(check, true);
+}
+
+static u8 *kpb_alloc_owners(void)
+{
+	const struct zone *zone = &kpb_this->zone;
+
+	return calloc(zone->zone_end_pfn - zone->zone_start_pfn, 1);
+}
+
+/**
+ * kpb_for_each_cached() - walk over the pages in the allocator's cache
+ * @fn: called for each page; a nonzero return ends the walk
+ * @data: for @fn
+ *
+ * Return: 0, what @fn returned, or -ENOMEM.
+ */
+int kpb_for_each_cached(kpb_cached_fn fn, void *data)
+{
+	char msg[KPB_MSG_BYTES];
+	struct kpb_check check = { .msg = msg };
+	int ret;
+
+	if (kpb_this->ops->for_each_cached)
+		return kpb_this->ops->for_each_cached(fn, data);
+	check.owner = kpb_alloc_owners();
+	if (!check.owner)
+		return -ENOMEM;
+	kpb_check_slots(&check);
+	kpb_check_map(&check, false);
+	ret = kpb_for_each_unowned(&check, fn, data);
+	free(check.owner);
+	return ret;
+}
+
 static int kpb_granule_check(char *msg)
 {
 	struct kpb_machine *m = kpb_this;
-	unsigned long nr = m->zone.zone_end_pfn - m->zone.zone_start_pfn;
 	struct kpb_check check = { .msg = msg };
+	int task = kpb_task_under_way();
 	const char *wrong;
 
-	check.owner = calloc(nr, 1);
+	check.owner = kpb_alloc_owners();
 	if (!check.owner)
 		return -ENOMEM;
-	wrong = m->ops->check();
+	kpb_check_memory_owners(&check);
+	if (task >= 0)
+		kpb_check_fail(
+			&check,
+			"task %d is under way: what it has in its hands belongs to nobody, let it finish first",
+			task);
+	wrong = !check.failed && m->ops->check ? m->ops->check() : NULL;
 	if (wrong)
 		kpb_check_fail(&check, "%s", wrong);
-	kpb_check_buddy(&check);
-	kpb_check_aged(&check);
-	/* null has handed out what is not its own */
-	if (m->ops != &kpb_null_ops) {
-		m->ops->for_each_cached(kpb_check_cached_page, &check);
-		kpb_check_slots(&check);
-		kpb_check_map(&check, false);
-		kpb_check_map(&check, true);
-		kpb_check_counts(&check);
+	if (task < 0 && m->ops != &kpb_null_ops) {
+		kpb_check_allocator_owners(&check);
+		kpb_check_map_counts(&check);
+		kpb_check_held_counts(&check);
+		kpb_check_pkey_counts(&check);
 		kpb_check_conservation(&check);
 	}
 	free(check.owner);
 	return check.failed ? -EUCLEAN : 0;
+}
+
+static unsigned int kpb_leaf_order(unsigned long pfn)
+{
+	unsigned long addr = (unsigned long)page_address(pfn_to_page(pfn));
+	pud_t *pudp = pud_offset(pgd_offset_k(addr), addr);
+
+	if (pud_leaf(pudp_get(pudp)))
+		return PUD_SHIFT - PAGE_SHIFT;
+	return pmd_leaf(*pmd_offset(pudp, addr)) ? PMD_ORDER : 0;
+}
+
+/* Blocks that the allocator takes for whole ones: what are they really? */
+static void kpb_audit_blocks(const struct kpb_check *check,
+			     struct kpb_audit *out)
+{
+	const struct zone *zone = &kpb_this->zone;
+	unsigned long nr_pages = 1UL << PMD_ORDER;
+	unsigned long pfn, i;
+
+	for (pfn = ALIGN(zone->zone_start_pfn, nr_pages);
+	     pfn + nr_pages <= zone->zone_end_pfn; pfn += nr_pages) {
+		bool in_use = false;
+
+		if (!kpb_is_held(pfn) ||
+		    !kpb_this->ops->in_block(pfn_to_page(pfn)))
+			continue;
+		for (i = 0; i < nr_pages && !in_use; i++) {
+			u8 owner = kpb_owner_of(check, pfn + i);
+
+			in_use = owner == KPB_OWNER_SLOT ||
+				 owner == KPB_OWNER_LINEAR_MAP;
+		}
+		out->marked_blocks++;
+		out->mapped_blocks += kpb_leaf_order(pfn) >= PMD_ORDER;
+		out->idle_blocks += !in_use;
+	}
+}
+
+/**
+ * kpb_granule_audit() - the numbers behind the invariants
+ * @out: filled
+ *
+ * While a task is under way what it has in its hands is not counted as lost.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+static int kpb_granule_audit(struct kpb_audit *out)
+{
+	const struct kpb_allocator_ops *ops = kpb_this->ops;
+	char msg[KPB_MSG_BYTES];
+	struct kpb_check check = { .msg = msg };
+	struct kpb_pkey_sums sums;
+
+	memset(out, 0, sizeof(*out));
+	check.owner = kpb_alloc_owners();
+	if (!check.owner)
+		return -ENOMEM;
+	kpb_check_memory_owners(&check);
+	kpb_check_allocator_owners(&check);
+	sums = kpb_sum_pkeys(&check);
+	out->free_pkey_pages = sums.free;
+	out->unprotected_pages = kpb_nr_ptps(&check) - sums.ptps;
+	if (kpb_task_under_way() < 0)
+		out->lost_pages = check.nr_of[KPB_OWNER_LOST];
+	out->knows_blocks = ops->for_each_cached && ops->in_block;
+	if (out->knows_blocks)
+		kpb_audit_blocks(&check, out);
+	free(check.owner);
+	return 0;
 }

@@ -86,8 +86,125 @@ static const char kpb_no_noblock_on_blocks[] =
 	"on blocks a split would ask it for a page while it holds pgtable_split_lock";
 static const char kpb_no_pba_on_ptes[] = "on PTEs v6 does not enable it";
 
+/* Regions are sorted, made of whole pages, and within RAM. */
+static int kpb_check_regions(const struct kpb_config *config, const char *name,
+			     const struct kpb_region *regions, u32 nr,
+			     char *msg)
+{
+	u64 end = config->phys_base, ram_end = end + config->ram_bytes;
+	u32 i;
+
+	if (nr > KPB_MAX_REGIONS) {
+		snprintf(msg, KPB_MSG_BYTES, "%u %s regions: give at most %d",
+			 nr, name, KPB_MAX_REGIONS);
+		return -EINVAL;
+	}
+	for (i = 0; i < nr; end = regions[i].base + regions[i].size, i++) {
+		u64 base = regions[i].base, size = regions[i].size;
+		const char *way_out = NULL;
+
+		if (!size || !IS_ALIGNED(base | size, PAGE_SIZE))
+			way_out = "give whole pages";
+		else if (base < config->phys_base || base >= ram_end ||
+			 size > ram_end - base)
+			way_out = "it must lie within RAM";
+		else if (base < end)
+			way_out =
+				"it must begin where the one before it ends, or above";
+		if (!way_out)
+			continue;
+		snprintf(msg, KPB_MSG_BYTES,
+			 "%s region %u, %#llx bytes at %#llx: %s (page size %lu, RAM %#llx to %#llx)",
+			 name, i, (unsigned long long)size,
+			 (unsigned long long)base, way_out, PAGE_SIZE,
+			 (unsigned long long)config->phys_base,
+			 (unsigned long long)ram_end);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The first of @nr regions that [base, base + size) has a byte of, or NULL. */
+static const struct kpb_region *
+kpb_find_region(const struct kpb_region *regions, u32 nr, u64 base, u64 size)
+{
+	for (; nr; nr--, regions++)
+		if (regions->base < base + size &&
+		    base < regions->base + regions->size)
+			return regions;
+	return NULL;
+}
+
+static int kpb_check_memory(const struct kpb_config *config, char *msg)
+{
+	u64 image_bytes = (u64)config->nr_static_pgtables << PAGE_SHIFT;
+	u64 left_bytes = config->ram_bytes;
+	const struct kpb_region *hit;
+	u32 i;
+	int ret;
+
+	ret = kpb_check_regions(config, "holes", config->holes,
+				config->nr_holes, msg);
+	if (!ret)
+		ret = kpb_check_regions(config, "reserved", config->reserved,
+					config->nr_reserved, msg);
+	if (ret)
+		return ret;
+	for (i = 0; i < config->nr_holes; i++)
+		left_bytes -= config->holes[i].size;
+	if (!left_bytes) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "holes cover %llu bytes, all of ram: leave some",
+			 (unsigned long long)config->ram_bytes);
+		return -EINVAL;
+	}
+	for (i = 0; i < config->nr_reserved; i++) {
+		const struct kpb_region *rsv = &config->reserved[i];
+
+		hit = kpb_find_region(config->holes, config->nr_holes,
+				      rsv->base, rsv->size);
+		if (!hit)
+			continue;
+		snprintf(msg, KPB_MSG_BYTES,
+			 "reserved region %u at %#llx meets the hole at %#llx: reserve only what is RAM",
+			 i, (unsigned long long)rsv->base,
+			 (unsigned long long)hit->base);
+		return -EINVAL;
+	}
+	if (image_bytes >= config->ram_bytes) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "nr_static_pgtables %u: give fewer pages than RAM has",
+			 config->nr_static_pgtables);
+		return -EINVAL;
+	}
+	hit = kpb_find_region(config->holes, config->nr_holes,
+			      config->phys_base, image_bytes);
+	if (!hit)
+		hit = kpb_find_region(config->reserved, config->nr_reserved,
+				      config->phys_base, image_bytes);
+	if (!hit)
+		return 0;
+	snprintf(msg, KPB_MSG_BYTES,
+		 "nr_static_pgtables %u: they are the first pages of RAM, which must be clear of the region at %#llx",
+		 config->nr_static_pgtables, (unsigned long long)hit->base);
+	return -EINVAL;
+}
+
+/* Pages that are RAM and never free: what was asked for, and the image's. */
+static u64 kpb_reserved_pages(const struct kpb_config *config)
+{
+	u64 nr_pages = config->nr_static_pgtables;
+	u32 i;
+
+	for (i = 0; i < config->nr_reserved; i++)
+		nr_pages += config->reserved[i].size >> PAGE_SHIFT;
+	return nr_pages;
+}
+
 static int kpb_check_config(const struct kpb_config *config, char *msg)
 {
+	int ret;
+
 	if (config->ram_bytes < KPB_MIN_RAM_BYTES ||
 	    config->ram_bytes > KPB_MAX_RAM_BYTES) {
 		snprintf(msg, KPB_MSG_BYTES,
@@ -117,14 +234,28 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 			 pageblock_nr_pages);
 		return -EINVAL;
 	}
+	if (config->nr_cpus > KPB_MAX_CPUS) {
+		snprintf(msg, KPB_MSG_BYTES, "%u CPUs: give 1 to %d",
+			 config->nr_cpus, KPB_MAX_CPUS);
+		return -EINVAL;
+	}
+	if (!kpb_fault_is_valid(&config->memblock_fault)) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "memblock_fault: mode %u, n %llu; give a mode up to %d and n of 1 or more",
+			 config->memblock_fault.mode,
+			 (unsigned long long)config->memblock_fault.n,
+			 KPB_FAULT_SHARE);
+		return -EINVAL;
+	}
 	if (config->linear_map > KPB_MAP_PTE) {
 		snprintf(msg, KPB_MSG_BYTES,
 			 "linear_map %u: give 0 (blocks) or 1 (PTEs)",
 			 config->linear_map);
 		return -EINVAL;
 	}
-	if (config->linear_map !=
-	    (u32)kpb_allocators[config->allocator].linear_map) {
+	if (!config->allocator_file &&
+	    config->linear_map !=
+		    (u32)kpb_allocators[config->allocator].linear_map) {
 		bool on_blocks = config->linear_map == KPB_MAP_BLOCK;
 
 		snprintf(msg, KPB_MSG_BYTES, "%s needs a linear map of %s: %s",
@@ -134,6 +265,9 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 				     kpb_no_pba_on_ptes);
 		return -EINVAL;
 	}
+	ret = kpb_check_memory(config, msg);
+	if (ret)
+		return ret;
 	return kpb_check_refill_orders(config, msg);
 }
 
@@ -145,6 +279,11 @@ static void kpb_machine_free(struct kpb_machine *m)
 	free(m->pageblock_migratetype);
 	free(m->hardened_pgtables);
 	free(m->slots);
+	free(m->pcp);
+	free(m->recorder.events);
+	kpb_tasks_free(m);
+	free(m->door_ops);
+	kpb_door_close(m->door);
 	free(m);
 }
 
@@ -161,7 +300,9 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 	m->hardened_pgtables =
 		calloc(1, sizeof(struct kpkeys_hardened_pgtables));
 	m->pageblock_migratetype = calloc(1, nr_blocks);
-	if (!m->hardened_pgtables || !m->pageblock_migratetype ||
+	m->pcp = aligned_alloc(_Alignof(struct per_cpu_pages),
+			       config->nr_cpus * sizeof(*m->pcp));
+	if (!m->hardened_pgtables || !m->pageblock_migratetype || !m->pcp ||
 	    kpb_mapping_reserve(&m->ram_map, config->ram_bytes,
 				KPB_LINEAR_ALIGN) ||
 	    kpb_mapping_reserve(&m->vmemmap_map,
@@ -176,16 +317,17 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 	m->page_type = m->page_type_map.addr;
 	m->zone.zone_start_pfn = start_pfn;
 	m->zone.zone_end_pfn = start_pfn + nr_pages;
-	m->memblock_end = config->phys_base + config->ram_bytes;
-	return 0;
+	return kpb_memblock_init(m);
 }
 
 static void kpb_note_unprotected(struct kpb_machine *m)
 {
-	unsigned long nr_ptps = m->nr_held + m->nr_early_ptps;
+	unsigned long nr_ptps =
+		m->nr_held + m->nr_early_ptps + m->config.nr_static_pgtables;
 
-	m->nr_unprotected =
-		nr_ptps > m->nr_pkey_pages ? nr_ptps - m->nr_pkey_pages : 0;
+	unsigned long nr_keyed = m->nr_pkey_pages - m->nr_stray_pkey_pages;
+
+	m->nr_unprotected = nr_ptps > nr_keyed ? nr_ptps - nr_keyed : 0;
 }
 
 static void kpb_note_cached(struct kpb_machine *m)
@@ -194,6 +336,29 @@ static void kpb_note_cached(struct kpb_machine *m)
 
 	m->counters.cached_peak_pages =
 		max(m->counters.cached_peak_pages, nr_cached);
+}
+
+/* What stands for nothing in a configuration. */
+static void kpb_machine_defaults(struct kpb_machine *m)
+{
+	struct kpb_config *config = &m->config;
+	unsigned int i;
+
+	if (!config->nr_cpus)
+		config->nr_cpus = KPB_DEFAULT_CPUS;
+	if (!config->memcg_limit_pages)
+		config->memcg_limit_pages = ~0ULL;
+	if (config->memblock_fault.mode != KPB_FAULT_OFF) {
+		m->faults[KPB_POINT_MEMBLOCK].fault = config->memblock_fault;
+		m->faults_armed |= (u32)BIT(KPB_POINT_MEMBLOCK);
+	}
+	for (i = 0; i < ARRAY_SIZE(m->cpu_of); i++)
+		m->cpu_of[i] = (u8)(i % config->nr_cpus);
+	for (i = 0; i < KPB_MAX_TASKS; i++)
+		m->tasks[i].pid = (int)i;
+	m->curr = &m->tasks[0];
+	mutex_init(&m->pgtable_split_lock);
+	m->pgtable_split_lock.name = "pgtable_split_lock";
 }
 
 static int kpb_granule_create(const struct kpb_config *config,
@@ -211,6 +376,7 @@ static int kpb_granule_create(const struct kpb_config *config,
 	memset(m, 0, sizeof(*m));
 	m->config = *config;
 	m->ops = kpb_allocator_ops[config->allocator];
+	kpb_machine_defaults(m);
 	m->counters.reserve_low_water_pages = ~0ULL;
 	ret = kpb_machine_reserve(m);
 	if (ret) {
@@ -222,6 +388,13 @@ static int kpb_granule_create(const struct kpb_config *config,
 	}
 
 	kpb_this = m;
+	if (config->allocator_file) {
+		ret = kpb_machine_open_door(m, msg);
+		if (ret) {
+			kpb_machine_free(m);
+			return ret;
+		}
+	}
 	if (setjmp(m->border.escape)) {
 		memcpy(msg, m->border.msg, KPB_MSG_BYTES);
 		kpb_machine_free(m);
@@ -241,6 +414,7 @@ static int kpb_granule_init(void)
 		return -EALREADY;
 	kpb_this->init_done = true;
 	kpkeys_hardened_pgtables_init();
+	setup_per_cpu_pageset();
 	kpb_note_unprotected(kpb_this);
 	kpb_note_cached(kpb_this);
 	return 0;
@@ -256,6 +430,9 @@ static int kpb_granule_init_late(void)
 	m->late_init_done = true;
 	m->cause = KPB_CAUSE_LATE_INIT;
 	kpkeys_hardened_pgtables_init_late();
+	/* a region that is still without the pkey will never get it */
+	kpb_note_landed(m->zone.zone_start_pfn,
+			m->zone.zone_end_pfn - m->zone.zone_start_pfn);
 	m->ops->register_shrinker();
 	m->cause = KPB_CAUSE_OTHER;
 	kpb_note_unprotected(m);
@@ -305,6 +482,7 @@ static void kpb_granule_state(struct kpb_state *out)
 	const u64 *nr = m->nr_leaves;
 	u64 page_kb = PAGE_SIZE >> 10;
 	unsigned int order;
+	u32 cpu;
 
 	memset(out, 0, sizeof(*out));
 	out->ops = m->nr_ops;
@@ -321,9 +499,17 @@ static void kpb_granule_state(struct kpb_state *out)
 	}
 	out->ptps_for_linear_map = m->nr_early_ptps + m->nr_split_ptps;
 	out->unprotected_pages = m->nr_unprotected;
-	out->deferred_pages = zone->deferred_end_pfn - zone->first_deferred_pfn;
+	out->deferred_pages = zone->nr_deferred_pages;
 	out->free_pages = zone->nr_free_pages + out->deferred_pages;
-	out->ram_pages = zone->zone_end_pfn - zone->zone_start_pfn;
+	out->ram_pages = kpb_memblock_bytes(&m->memblock.memory) >> PAGE_SHIFT;
+	out->held_pages = m->nr_held;
+	out->reserved_pages = kpb_reserved_pages(&m->config);
+	out->memcg_pages = m->nr_charged;
+	for (cpu = 0; cpu < m->config.nr_cpus; cpu++)
+		out->pcp_pages += (u64)m->pcp[cpu].count;
+	out->watermark_min = min_wmark_pages(zone);
+	out->watermark_low = low_wmark_pages(zone);
+	out->watermark_high = high_wmark_pages(zone);
 	out->map_pud_kb = nr[KPB_LEAF_PUD] * (PUD_SIZE >> 10);
 	out->map_contpmd_kb = nr[KPB_LEAF_CONT_PMD] * (PMD_SIZE >> 10);
 	out->map_pmd_kb = nr[KPB_LEAF_PMD] * (PMD_SIZE >> 10);
@@ -378,8 +564,9 @@ static int64_t kpb_granule_cached_pfns(uint64_t *out, uint64_t nr)
 {
 	struct kpb_pfn_list list = { out, nr, 0 };
 
-	kpb_this->ops->for_each_cached(kpb_pfn_list_add, &list);
-	return list.found;
+	int ret = kpb_for_each_cached(kpb_pfn_list_add, &list);
+
+	return ret ? ret : list.found;
 }
 
 static int64_t kpb_granule_free_pfns(uint32_t order, uint32_t migratetype,

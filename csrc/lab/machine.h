@@ -31,11 +31,23 @@ enum kpb_leaf {
 	KPB_NR_LEAVES,
 };
 
-/* Free memory above what memblock handed out, see mm/memblock.c. */
-#define KPB_NR_MEMBLOCK_GAPS 8
-struct kpb_memblock_gap {
-	phys_addr_t start;
-	phys_addr_t end;
+/* DUPLICATED, but for the size of the arrays, which is fixed: mm/memblock.c */
+#define INIT_MEMBLOCK_REGIONS 128
+#define INIT_MEMBLOCK_MEMORY_REGIONS INIT_MEMBLOCK_REGIONS
+
+struct memblock_region {
+	phys_addr_t base;
+	phys_addr_t size;
+};
+
+struct memblock_type {
+	unsigned long cnt;
+	struct memblock_region regions[INIT_MEMBLOCK_REGIONS];
+};
+
+struct memblock {
+	struct memblock_type memory;
+	struct memblock_type reserved;
 };
 
 /* What fills a slot of the replay. */
@@ -55,6 +67,30 @@ struct kpb_slot {
 
 #define KPB_NR_WARN_SITES 64
 
+/* How calls of one point are made to fail. */
+struct kpb_fault_state {
+	struct kpb_fault fault;
+	u64 nr_calls;
+};
+
+/* The last events, a ring; the digest is of all of them. */
+struct kpb_recorder {
+	struct kpb_event *events;
+	u64 capacity;
+	u64 nr; /* recorded so far; the last min(nr, capacity) are kept */
+	u64 nr_read;
+	u64 digest;
+	bool on;
+};
+
+struct kpb_task;
+
+/* A kernel function that is open, for reports: see KPB_FRAME(). */
+struct kpb_frame {
+	const char *what;
+	struct kpb_frame *up;
+};
+
 struct kpb_machine {
 	struct kpb_border border; /* first: all that kpb_api.c sees */
 	struct kpb_config config;
@@ -70,16 +106,18 @@ struct kpb_machine {
 	struct kpb_mapping page_type_map;
 
 	struct zone zone;
-	/* memblock: what lies below is free, and gaps that alignment left */
-	phys_addr_t memblock_end;
-	struct kpb_memblock_gap memblock_gaps[KPB_NR_MEMBLOCK_GAPS];
-	unsigned int nr_memblock_gaps;
+	struct per_cpu_pages *pcp; /* one for each CPU */
+	u8 cpu;			   /* that runs now */
+	u8 cpu_of[256]; /* a recording's CPU to one of the machine's */
+	struct memblock memblock;
+	struct memblock_type deferred; /* what the buddy gets on demand */
 
 	/* linear map */
 	u64 swapper_pg_dir[PTRS_PER_PGD] __attribute__((aligned(64)));
 	struct mutex pgtable_split_lock;
 	u64 nr_leaves[KPB_NR_LEAVES];
-	unsigned long nr_pkey_pages; /* frames that carry PGTABLES */
+	unsigned long nr_pkey_pages;	   /* frames that carry PGTABLES */
+	unsigned long nr_stray_pkey_pages; /* of those that are not PTPs */
 
 	/* the allocator under test */
 	const struct kpb_allocator_ops *ops;
@@ -89,6 +127,10 @@ struct kpb_machine {
 	bool init_done;
 	bool late_init_done;
 
+	/* its private copy, if it came from a file */
+	void *door;
+	struct kpb_allocator_ops *door_ops;
+
 	/* derived from what the allocator calls, so it holds for any */
 	unsigned long nr_held;	     /* pages it has from the buddy */
 	unsigned long nr_live;	     /* handed out to slots */
@@ -97,7 +139,25 @@ struct kpb_machine {
 	unsigned long nr_pinned;
 	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
-	struct task_struct init_task;
+	unsigned long nr_in_flight; /* fetched, not protected yet */
+	u64 nr_charged;		    /* pages charged to the memory cgroup */
+
+	/* tasks: 0 is the one that replays */
+	struct task_struct tasks[KPB_MAX_TASKS];
+	struct task_struct *curr; /* that runs */
+	struct kpb_task *task_stacks[KPB_MAX_TASKS];
+	unsigned int preempt_count; /* of the task that runs */
+	unsigned int shrink_depth;  /* shrinkers that are open */
+	struct kpb_frame *frames;
+	u64 hold_steps; /* list entries walked under this spinlock */
+
+	/* points where something is to happen: a bit for each kpb_point */
+	u32 faults_armed;
+	u32 stop_armed;
+	u32 stop_nth;
+	struct kpb_fault_state faults[KPB_NR_POINTS];
+	struct kpb_recorder recorder;
+	char log[KPB_LOG_LINES][KPB_LOG_BYTES];
 
 	unsigned int op_events;
 	enum kpb_cause cause;
@@ -112,13 +172,84 @@ struct kpb_machine {
 
 	struct kpb_slot *slots;
 	u32 nr_slots;
+	bool op_failed; /* the permission change at hand did not succeed */
 };
 
+#ifdef KPB_DOOR
+/* an allocator file is loaded once for each machine */
+extern struct kpb_machine *kpb_this;
+#else
 extern _Thread_local struct kpb_machine *kpb_this
 	__attribute__((tls_model("initial-exec")));
+#endif
 
 KPB_LOCAL enum kpb_cause kpb_pkey_cause(int pkey);
 KPB_LOCAL void kpb_note_reserve(void);
+
+/* lab/event.c */
+KPB_LOCAL void kpb_event_add(enum kpb_event_kind kind, u64 a, u32 b, u32 c);
+
+/* Something happened that a reader of a scenario wants to know. */
+static inline void kpb_event(enum kpb_event_kind kind, u64 a, u32 b, u32 c)
+{
+	if (unlikely(kpb_this->recorder.on))
+		kpb_event_add(kind, a, b, c);
+}
+
+/* lab/task.c: the running task may be stopped here */
+KPB_LOCAL void kpb_point_reached(enum kpb_point point, const char *lock);
+
+static inline void kpb_point(enum kpb_point point, const char *lock)
+{
+	if (unlikely(kpb_this->stop_armed & BIT(point)))
+		kpb_point_reached(point, lock);
+}
+
+/* lab/machine.c: the leaf that maps a frame, 0 where there is none */
+KPB_LOCAL u64 kpb_leaf_desc(unsigned long pfn);
+/* lab/task.c */
+KPB_LOCAL struct kpb_task *kpb_running_task(void);
+KPB_LOCAL void kpb_task_switch_out(struct kpb_task *task,
+				   enum kpb_task_state state);
+KPB_LOCAL void kpb_path_text(char *out, size_t size);
+KPB_LOCAL int kpb_task_under_way(void);
+KPB_LOCAL void kpb_tasks_free(struct kpb_machine *m);
+/* lab/dispatch.c */
+KPB_LOCAL void kpb_note_landed(unsigned long pfn, unsigned long nr);
+KPB_LOCAL u32 kpb_note_site(const char *file, int line, const char *what);
+KPB_LOCAL void kpb_stop_msg(const char *msg) __attribute__((__noreturn__));
+
+/* lab/fault.c */
+KPB_LOCAL bool kpb_fault_due(enum kpb_point point);
+
+/* Is this call of @point to fail? */
+static inline bool kpb_should_fail(enum kpb_point point)
+{
+	return unlikely(kpb_this->faults_armed & BIT(point)) &&
+	       kpb_fault_due(point);
+}
+
+static inline void kpb_frame_pop(const struct kpb_frame *frame)
+{
+	kpb_this->frames = frame->up;
+}
+
+/* For the rest of this function, reports say that it is open. */
+#define KPB_FRAME()                                                            \
+	struct kpb_frame kpb_frame __attribute__((                             \
+		__cleanup__(kpb_frame_pop))) = { __func__, kpb_this->frames }; \
+	kpb_this->frames = &kpb_frame
+
+/* lab/task.c: reports a task that sleeps where it must not */
+KPB_LOCAL void kpb_sleep_in_atomic(const char *file, int line,
+				   const char *what);
+
+/* DUPLICATED in its meaning: a call that may sleep says so */
+#define might_sleep()                                                      \
+	do {                                                               \
+		if (unlikely(kpb_this->preempt_count))                     \
+			kpb_sleep_in_atomic(__FILE__, __LINE__, __func__); \
+	} while (0)
 
 /* Counters of the cause that is being served. */
 static inline struct kpb_map_counters *kpb_map_counters(void)

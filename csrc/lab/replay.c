@@ -18,16 +18,11 @@
 #define KPB_PATH_NONE KPB_NR_PATHS
 #define KPB_DEF_PRIORITY 12
 
-static __always_inline int kpb_do_alloc(struct kpb_machine *m,
-					const struct kpb_op *op,
-					struct kpb_slot *slot)
+static __always_inline int kpb_alloc_into(struct kpb_machine *m, gfp_t gfp,
+					  struct kpb_slot *slot)
 {
-	gfp_t gfp = op->arg & 1 ? GFP_PGTABLE_KERNEL : GFP_PGTABLE_USER;
-	struct page *page;
+	struct page *page = m->ops->alloc(gfp);
 
-	if (unlikely(slot->kind != KPB_SLOT_EMPTY))
-		return -EINVAL;
-	page = m->ops->alloc(gfp);
 	m->counters.allocs++;
 	if (unlikely(!page)) {
 		m->counters.failed_allocs++;
@@ -39,6 +34,18 @@ static __always_inline int kpb_do_alloc(struct kpb_machine *m,
 	if (++m->nr_live > m->counters.live_peak_pages)
 		m->counters.live_peak_pages = m->nr_live;
 	return KPB_PATH_ALLOC_FAST;
+}
+
+static __always_inline int kpb_do_alloc(struct kpb_machine *m,
+					const struct kpb_op *op,
+					struct kpb_slot *slot)
+{
+	if (unlikely(slot->kind != KPB_SLOT_EMPTY))
+		return -EINVAL;
+	return kpb_alloc_into(m,
+			      op->arg & 1 ? GFP_PGTABLE_KERNEL :
+					    GFP_PGTABLE_USER,
+			      slot);
 }
 
 static __always_inline int kpb_do_free(struct kpb_machine *m,
@@ -56,12 +63,6 @@ static __always_inline int kpb_do_free(struct kpb_machine *m,
 	slot->page = NULL;
 	slot->kind = KPB_SLOT_EMPTY;
 	return KPB_PATH_FREE;
-}
-
-/* Movable pages in use are seen by whoever wants to claim their block. */
-static void kpb_mark_movable(struct page *page, unsigned int order, u8 type)
-{
-	memset(kpb_page_type(page_to_pfn(page)), type, 1UL << order);
 }
 
 static noinline int kpb_do_pin(struct kpb_machine *m, const struct kpb_op *op,
@@ -85,7 +86,7 @@ static noinline int kpb_do_pin(struct kpb_machine *m, const struct kpb_op *op,
 		return KPB_PATH_NONE;
 	}
 	if (op->level == MIGRATE_MOVABLE)
-		kpb_mark_movable(page, op->arg, KPB_PG_LRU);
+		kpb_movable_add(page, op->arg, op->slot);
 	slot->page = page;
 	slot->kind = KPB_SLOT_PIN;
 	slot->order = op->arg;
@@ -101,7 +102,7 @@ static noinline int kpb_do_unpin(struct kpb_machine *m, struct kpb_slot *slot)
 	}
 	if (slot->kind != KPB_SLOT_PIN)
 		return -EINVAL;
-	kpb_mark_movable(slot->page, slot->order, 0);
+	kpb_movable_del(slot->page, slot->order);
 	___free_pages(slot->page, slot->order, FPI_NONE);
 	m->counters.unpins++;
 	m->nr_pinned -= 1UL << slot->order;
@@ -115,16 +116,23 @@ static noinline int kpb_do_split_other(struct kpb_machine *m,
 				       struct kpb_slot *slot)
 {
 	unsigned long addr;
+	bool movable;
 
 	if (slot->kind == KPB_SLOT_PIN_FAILED)
 		return KPB_PATH_NONE;
 	if (slot->kind != KPB_SLOT_PIN || !op->arg ||
 	    op->level + op->arg > 1 << slot->order)
 		return -EINVAL;
+	/* a page whose permissions change must not be moved meanwhile */
+	movable = *kpb_page_type(page_to_pfn(slot->page)) & KPB_PG_LRU;
+	if (movable)
+		kpb_movable_del(slot->page, slot->order);
 	addr = (unsigned long)page_address(slot->page + op->level);
 	m->counters.other_splits++;
-	if (set_memory_ro(addr, op->arg))
-		m->counters.failed_other_splits++;
+	m->op_failed = set_memory_ro(addr, op->arg) != 0;
+	if (movable)
+		kpb_movable_add(slot->page, slot->order, op->slot);
+	m->counters.failed_other_splits += m->op_failed;
 	return KPB_PATH_SPLIT_OTHER;
 }
 
@@ -143,10 +151,54 @@ static noinline int kpb_do_shrink(struct kpb_machine *m,
 	if (!m->shrinker.registered)
 		return KPB_PATH_SHRINK;
 	if (op->slot)
-		m->shrinker.scan_objects(&m->shrinker, &sc);
+		kpb_scan_objects(&m->shrinker, &sc);
 	else
 		do_shrink_slab(&sc, &m->shrinker, op->arg);
 	return KPB_PATH_SHRINK;
+}
+
+/* A permission change on any range of RAM, whoever uses it. */
+static noinline int kpb_do_set_memory(struct kpb_machine *m,
+				      const struct kpb_op *op)
+{
+	unsigned long nr = (unsigned long)op->level << 8 | op->arg;
+	unsigned long pfn = m->zone.zone_start_pfn + op->slot;
+
+	if (!nr || pfn + nr > m->zone.zone_end_pfn)
+		return -EINVAL;
+	m->counters.range_changes++;
+	m->op_failed =
+		set_memory_ro((unsigned long)page_address(pfn_to_page(pfn)),
+			      (int)nr) != 0;
+	m->counters.failed_range_changes += m->op_failed;
+	return KPB_PATH_SPLIT_OTHER;
+}
+
+/* Operations that name no slot. */
+static noinline int kpb_do_system(struct kpb_machine *m,
+				  const struct kpb_op *op)
+{
+	switch (op->kind) {
+	case KPB_OP_SHRINK:
+		return kpb_do_shrink(m, op);
+	case KPB_OP_SET_MEMORY:
+		return kpb_do_set_memory(m, op);
+	case KPB_OP_DRAIN:
+		drain_all_pages();
+		return KPB_PATH_NONE;
+	case KPB_OP_RECLAIM:
+		if (op->arg > MAX_PAGE_ORDER)
+			return -EINVAL;
+		__perform_reclaim(GFP_KERNEL, op->arg);
+		return KPB_PATH_NONE;
+	case KPB_OP_COMPACT:
+		if (op->arg > MAX_PAGE_ORDER)
+			return -EINVAL;
+		kpb_compact_node(op->arg);
+		return KPB_PATH_NONE;
+	default:
+		return -EINVAL;
+	}
 }
 
 /* The path of an operation, or -EINVAL. */
@@ -156,12 +208,11 @@ static __always_inline int kpb_do_op(struct kpb_machine *m,
 	struct kpb_slot *slot;
 
 	m->op_events = 0;
-	if (unlikely(op->slot >= m->nr_slots)) {
-		/* a shrink has a number there */
-		if (op->kind == KPB_OP_SHRINK)
-			return kpb_do_shrink(m, op);
+	m->cpu = m->cpu_of[op->cpu];
+	if (unlikely(op->kind >= KPB_OP_SHRINK))
+		return kpb_do_system(m, op);
+	if (unlikely(op->slot >= m->nr_slots))
 		return -EINVAL;
-	}
 	slot = &m->slots[op->slot];
 	switch (op->kind) {
 	case KPB_OP_ALLOC:
@@ -174,8 +225,6 @@ static __always_inline int kpb_do_op(struct kpb_machine *m,
 		return kpb_do_unpin(m, slot);
 	case KPB_OP_SPLIT_OTHER:
 		return kpb_do_split_other(m, op, slot);
-	case KPB_OP_SHRINK:
-		return kpb_do_shrink(m, op);
 	default:
 		return -EINVAL;
 	}
@@ -210,6 +259,62 @@ static __always_inline void kpb_op_account(struct kpb_machine *m, int path)
 		m->counters.path_ops[path]++;
 }
 
+static noinline void kpb_op_digest(struct kpb_machine *m,
+				   const struct kpb_op *op, int path)
+{
+	kpb_digest_op(path, op->kind < KPB_OP_SHRINK ? m->slots[op->slot].page :
+						       NULL);
+}
+
+/* An allocation whose gfp flags were chosen freely. */
+static int kpb_step_alloc(struct kpb_machine *m, const struct kpb_op *op,
+			  gfp_t gfp)
+{
+	if (op->slot >= m->nr_slots ||
+	    m->slots[op->slot].kind != KPB_SLOT_EMPTY)
+		return -EINVAL;
+	m->op_events = 0;
+	m->cpu = m->cpu_of[op->cpu];
+	return kpb_alloc_into(m, gfp, &m->slots[op->slot]);
+}
+
+/* Did the operation itself fail? Asked right after it. */
+static bool kpb_step_failed(struct kpb_machine *m, const struct kpb_op *op)
+{
+	switch (op->kind) {
+	case KPB_OP_ALLOC:
+		return m->slots[op->slot].kind == KPB_SLOT_PTP_FAILED;
+	case KPB_OP_PIN:
+		return m->slots[op->slot].kind == KPB_SLOT_PIN_FAILED;
+	case KPB_OP_SPLIT_OTHER:
+	case KPB_OP_SET_MEMORY:
+		return m->op_failed;
+	default:
+		return false;
+	}
+}
+
+/* What a step does (lab/task.c): one operation, as the replay would. */
+static void kpb_step_op(const struct kpb_step *step, int *path, bool *failed)
+{
+	struct kpb_machine *m = kpb_this;
+	const struct kpb_op *op = &step->op;
+
+	*failed = false;
+	if (op->kind == KPB_OP_ALLOC && step->gfp)
+		*path = kpb_step_alloc(m, op, step->gfp);
+	else
+		*path = kpb_do_op(m, op);
+	if (*path < 0)
+		return;
+	*failed = kpb_step_failed(m, op);
+	if (m->op_events)
+		*path = kpb_op_events(m, *path);
+	if (m->recorder.on)
+		kpb_op_digest(m, op, *path);
+	kpb_op_account(m, *path);
+}
+
 static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 					   u32 mode, u32 every,
 					   struct kpb_path_times *times)
@@ -241,6 +346,8 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 		}
 		if (unlikely(m->op_events))
 			path = kpb_op_events(m, path);
+		if (unlikely(m->recorder.on))
+			kpb_op_digest(m, &ops[i], path);
 		if (timed && path != KPB_PATH_NONE)
 			kpb_times_add(&times[path], end - start);
 		if (mode == KPB_TIMING_CHAINED)
@@ -285,6 +392,8 @@ static noinline int kpb_replay_model(const struct kpb_op *ops, u64 nr_ops,
 		}
 		if (m->op_events)
 			path = kpb_op_events(m, path);
+		if (m->recorder.on)
+			kpb_op_digest(m, &ops[i], path);
 		if (path != KPB_PATH_NONE)
 			kpb_times_add(&times[path], end - start);
 		start = end;

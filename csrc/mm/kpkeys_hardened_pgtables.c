@@ -31,8 +31,9 @@
  * Tables of the linear map itself are made before there is a buddy allocator,
  * from memblock (PPA), and get their pkey at late initialisation too.
  *
- * kpb: all mutable file-static state of the kernel's file is in one struct,
- * of which every machine has its own.
+ * kpb: all mutable file-static state of the kernel's file is in one struct, of
+ * which every machine has its own: on the heap, or, with KPB_DOOR, as the
+ * statics of a shared object that is loaded once for each machine.
  */
 
 #include <linux/gfp.h>
@@ -64,7 +65,7 @@
  * A whole block (64K: less, a block is 512 MB), the contpte size, and the
  * smallest order that is more than the split of its own refill takes.
  */
-static const u8 default_refill_orders[] = {
+static const u8 default_refill_orders[] __maybe_unused = {
 #if PAGE_SHIFT == 12
 	9,
 	4,
@@ -118,15 +119,58 @@ struct pkeys_physmem_allocator {
 struct kpkeys_hardened_pgtables {
 	struct pkeys_block_allocator pba;
 	struct pkeys_physmem_allocator ppa;
+#ifndef KPB_DOOR
 	struct static_key_false hardened_pgtables_key;
+#endif
 	struct static_key_false pba_enabled_key;
 	struct static_key_false pba_can_set_pkey;
 };
 
+#ifdef KPB_DOOR
+DEFINE_STATIC_KEY_FALSE_RO(kpkeys_hardened_pgtables_key);
+
+static struct kpkeys_hardened_pgtables kpb_statics = {
+	.pba = {
+		.cached_list = LIST_HEAD_INIT(kpb_statics.pba.cached_list),
+		.lock = __SPIN_LOCK_UNLOCKED(pba.lock),
+		.alloc_mutex = __MUTEX_INITIALIZER(pba.alloc_mutex),
+	},
+};
+
+static inline struct kpkeys_hardened_pgtables *kpb_state(void)
+{
+	return &kpb_statics;
+}
+
+static inline struct static_key_false *kpb_hardened_pgtables_key(void)
+{
+	return &kpkeys_hardened_pgtables_key;
+}
+
+static inline void kpb_init_statics(void)
+{
+}
+#else
 static inline struct kpkeys_hardened_pgtables *kpb_state(void)
 {
 	return kpb_this->hardened_pgtables;
 }
+
+static inline struct static_key_false *kpb_hardened_pgtables_key(void)
+{
+	return &kpb_state()->hardened_pgtables_key;
+}
+
+/* kpb: what the kernel initialises statically */
+static inline void kpb_init_statics(void)
+{
+	struct pkeys_block_allocator *pba = &kpb_state()->pba;
+
+	INIT_LIST_HEAD(&pba->cached_list);
+	pba->lock = (spinlock_t)__SPIN_LOCK_UNLOCKED(pba.lock);
+	pba->alloc_mutex = (struct mutex)__MUTEX_INITIALIZER(pba.alloc_mutex);
+}
+#endif
 
 static inline struct pkeys_block_allocator *get_pba(void)
 {
@@ -167,7 +211,7 @@ static struct page *noblock_pgtable_alloc(gfp_t gfp)
 
 	ret = set_memory_pkey((unsigned long)page_address(page), 1,
 			      KPKEYS_PKEY_PGTABLES);
-	if (WARN_ON(ret)) {
+	if (ret) {
 		__free_page(page);
 		return NULL;
 	}
@@ -176,11 +220,8 @@ static struct page *noblock_pgtable_alloc(gfp_t gfp)
 
 static void noblock_pgtable_free(struct page *page)
 {
-	int ret;
-
-	ret = set_memory_pkey((unsigned long)page_address(page), 1,
-			      KPKEYS_PKEY_DEFAULT);
-	WARN_ON(ret);
+	set_memory_pkey((unsigned long)page_address(page), 1,
+			KPKEYS_PKEY_DEFAULT);
 	__free_page(page);
 }
 
@@ -283,7 +324,7 @@ static noinline struct page *pba_refill(bool take_page)
 
 		ret = set_memory_pkey((unsigned long)page_address(region),
 				      (int)nr_pages, KPKEYS_PKEY_PGTABLES);
-		if (WARN_ON(ret)) {
+		if (ret) {
 			__free_pages(region, order);
 			mutex_unlock(&pba->alloc_mutex);
 			return NULL;
@@ -463,7 +504,7 @@ static unsigned long pba_release_block(struct page *head,
 
 	ret = set_memory_pkey((unsigned long)page_address(head),
 			      (int)BLOCK_NR_PAGES, KPKEYS_PKEY_DEFAULT);
-	if (WARN_ON(ret)) {
+	if (ret) {
 		list_for_each_entry_safe(page, next, pages, lru)
 			pba_pgtable_free(page);
 		return 0;
@@ -485,7 +526,7 @@ static unsigned long pba_release_pages(struct list_head *pages)
 
 		ret = set_memory_pkey((unsigned long)page_address(page), 1,
 				      KPKEYS_PKEY_DEFAULT);
-		if (WARN_ON(ret)) {
+		if (ret) {
 			/* the rest of the list is lost */
 			pba_pgtable_free(page);
 			break;
@@ -500,7 +541,8 @@ static unsigned long pba_shrink_scan(struct shrinker *shrinker,
 				     struct shrink_control *sc)
 {
 	struct pkeys_block_allocator *pba = get_pba();
-	unsigned long nr_nonblock, nr_target, nr_shrinkable, nr_moved = 0;
+	unsigned long nr_nonblock, nr_target, nr_shrinkable, nr_freed;
+	unsigned long nr_moved = 0;
 	struct page *page, *next, *target;
 	u32 target_nr_free;
 	bool whole_block;
@@ -538,8 +580,8 @@ static unsigned long pba_shrink_scan(struct shrinker *shrinker,
 		if (target ? !in_block || block_head_page(page) != target :
 			     in_block)
 			continue;
-		cached_list_del(pba, page);
-		list_add_tail(&page->lru, &pages);
+		list_move(&page->lru, &pages);
+		pba->nr_cached--;
 		nr_moved++;
 	}
 
@@ -549,10 +591,9 @@ static unsigned long pba_shrink_scan(struct shrinker *shrinker,
 
 	spin_unlock_bh(&pba->lock);
 
-	if (!nr_moved)
-		return SHRINK_STOP;
-	return whole_block ? pba_release_block(target, &pages) :
-			     pba_release_pages(&pages);
+	nr_freed = whole_block ? pba_release_block(target, &pages) :
+				 pba_release_pages(&pages);
+	return nr_freed ?: SHRINK_STOP;
 }
 
 static int pba_shrinker_init(void)
@@ -578,18 +619,13 @@ late_initcall(pba_shrinker_init);
 
 static void pba_init(void)
 {
-	struct pkeys_block_allocator *pba = get_pba();
-
-	/* kpb: what the kernel initialises statically */
-	INIT_LIST_HEAD(&pba->cached_list);
-	spin_lock_init(&pba->lock);
-
+	kpb_init_statics();
 	if (arch_has_pte_only_direct_map())
 		return;
 
 	static_branch_enable(&kpb_state()->pba_enabled_key);
 	/* so that the reserve exists; its pkey is deferred */
-	WARN_ON(!pba_refill(false));
+	pba_refill(false);
 }
 
 static void pba_init_late(void)
@@ -659,9 +695,9 @@ static void ppa_protect(phys_addr_t start, phys_addr_t end)
 {
 	if (start == end)
 		return;
-	WARN_ON(set_memory_pkey((unsigned long)__va(start),
-				(int)((end - start) >> PAGE_SHIFT),
-				KPKEYS_PKEY_PGTABLES));
+	set_memory_pkey((unsigned long)__va(start),
+			(int)((end - start) >> PAGE_SHIFT),
+			KPKEYS_PKEY_PGTABLES);
 }
 
 static void ppa_finalize(void)
@@ -734,20 +770,18 @@ void kpkeys_hardened_pgtables_init(void)
 	if (!arch_kpkeys_enabled())
 		return;
 	pba_init();
-	static_branch_enable(&kpb_state()->hardened_pgtables_key);
+	static_branch_enable(kpb_hardened_pgtables_key());
 }
 
 /**
  * kpkeys_hardened_pgtables_init_late() - once the linear map may be split
- *
- * kpb: the static page tables are not part of simulated memory, so there is
- * nothing to protect after the PPA's ranges.
  */
 void kpkeys_hardened_pgtables_init_late(void)
 {
-	if (!static_branch_unlikely(&kpb_state()->hardened_pgtables_key))
+	if (!static_branch_unlikely(kpb_hardened_pgtables_key()))
 		return;
 	if (pba_enabled())
 		pba_init_late();
 	ppa_finalize();
+	arch_kpkeys_protect_static_pgtables();
 }

@@ -15,9 +15,17 @@
  * from another, looking for the largest free block, and only then steals the
  * smallest block that will do.
  *
- * What is not here: per-CPU lists and the slow path (no watermarks, no
- * reclaim, no compaction: an allocation that finds nothing fails), CMA,
- * HIGHATOMIC, isolation, several zones and nodes.
+ * In front of the zone each CPU has lists of its own for small orders and for
+ * huge pages: filled and emptied in batches, last in, first out. Pages on them
+ * do not merge, and watermarks do not count them.
+ *
+ * An allocation that would push the zone below its low watermark takes the slow
+ * path: down to the min watermark, then compaction (compaction.c) and reclaim
+ * (vmscan.c), again and again for small orders and once for costly ones, and
+ * in the end the OOM killer or a failure that is reported in the log.
+ *
+ * What is not here: kswapd, CMA, HIGHATOMIC, isolation, several zones and nodes,
+ * and whatever adapts the size of per-CPU lists to the load.
  *
  * kpb: frames are given to the free lists section by section, see
  * deferred_grow_zone(), so that a machine of any size costs what it touches.
@@ -29,6 +37,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 
 #include "internal.h"
 
@@ -36,6 +45,15 @@ typedef unsigned int fpi_t;
 
 #define FPI_NONE 0u
 #define FPI_TO_TAIL 1u
+
+/* So often reclaim is tried for one allocation if it always frees something. */
+#define MAX_RECLAIM_RETRIES 16
+
+/* One list per CPU and nothing kept on it, until setup_per_cpu_pageset(). */
+#define BOOT_PAGESET_HIGH 0
+#define BOOT_PAGESET_BATCH 1
+
+static __cold bool deferred_grow_zone(struct zone *zone);
 
 static inline bool PageBuddy(const struct page *page)
 {
@@ -485,11 +503,21 @@ static struct page *__rmqueue_steal(struct zone *zone, unsigned int order,
 	return NULL;
 }
 
+/* kpb: has the last movable block of the largest order gone? */
+static inline bool kpb_should_grow_zone(struct zone *zone)
+{
+	return unlikely(free_area_empty(&zone->free_area[MAX_PAGE_ORDER],
+					MIGRATE_MOVABLE) &&
+			zone->first_deferred_pfn < zone->deferred_end_pfn);
+}
+
 static inline struct page *__rmqueue(struct zone *zone, unsigned int order,
 				     int migratetype)
 {
 	struct page *page;
 
+	if (kpb_should_grow_zone(zone))
+		deferred_grow_zone(zone);
 	page = __rmqueue_smallest(zone, order, migratetype);
 	if (unlikely(!page)) {
 		page = __rmqueue_claim(zone, order, migratetype);
@@ -533,37 +561,303 @@ static void kpb_free_memory(unsigned long start_pfn, unsigned long end_pfn)
  * not: small blocks further up are missing). In an aged machine without
  * such blocks that means looking at all of memory, as a search would.
  */
-static __cold void deferred_grow_zone(struct zone *zone)
+static __cold bool deferred_grow_zone(struct zone *zone)
 {
-	struct list_head *largest =
-		&zone->free_area[MAX_PAGE_ORDER].free_list[MIGRATE_MOVABLE];
+	unsigned long first = zone->first_deferred_pfn;
 
-	while (list_empty(largest) &&
-	       zone->first_deferred_pfn < zone->deferred_end_pfn) {
-		unsigned long start = zone->first_deferred_pfn;
-		unsigned long end = min(ALIGN(start + 1, PAGES_PER_SECTION),
-					zone->deferred_end_pfn);
+	while (kpb_should_grow_zone(zone)) {
+		unsigned long start, end;
 
-		zone->first_deferred_pfn = end;
+		kpb_next_deferred_section(&start, &end);
 		kpb_free_memory(start, end);
 	}
+	return zone->first_deferred_pfn != first;
 }
 
-/* The place of per-CPU lists: orders up to 3 and the THP order would ask them. */
-static inline struct page *rmqueue(struct zone *zone, unsigned int order,
-				   int migratetype)
+/* Which orders go through the per-CPU lists? */
+static inline bool pcp_allowed_order(unsigned int order)
+{
+	if (order <= PAGE_ALLOC_COSTLY_ORDER || order == PMD_ORDER)
+		return likely(!kpb_this->config.no_pcp);
+	return false;
+}
+
+static inline unsigned int order_to_pindex(int migratetype, unsigned int order)
+{
+	if (order > PAGE_ALLOC_COSTLY_ORDER) {
+		VM_BUG_ON(order != PMD_ORDER);
+		return NR_LOWORDER_PCP_LISTS + (migratetype == MIGRATE_MOVABLE);
+	}
+	return MIGRATE_PCPTYPES * order + (unsigned int)migratetype;
+}
+
+static inline unsigned int pindex_to_order(unsigned int pindex)
+{
+	if (pindex >= NR_LOWORDER_PCP_LISTS)
+		return PMD_ORDER;
+	return pindex / MIGRATE_PCPTYPES;
+}
+
+static inline struct per_cpu_pages *kpb_this_cpu_pcp(void)
+{
+	return &kpb_this->pcp[kpb_this->cpu];
+}
+
+/* How many blocks an empty list asks for. */
+static inline int nr_pcp_alloc(const struct per_cpu_pages *pcp,
+			       unsigned int order)
+{
+	int batch = pcp->batch;
+
+	/* the boot pageset */
+	if (unlikely(pcp->high < batch))
+		return 1;
+	/* kpb: no alloc_factor, which doubles it while a CPU only allocates */
+	if (batch > 1)
+		batch = max(batch >> order, 2);
+	return batch;
+}
+
+/* How many pages leave lists that are full. */
+static inline int nr_pcp_free(const struct per_cpu_pages *pcp)
+{
+	/* kpb: no free_count, no free_high: the same however long it goes on */
+	return unlikely(pcp->high < pcp->batch) ? 1 : pcp->batch;
+}
+
+/* kpb: no autotuning, and no low high while the zone is being reclaimed */
+static inline int nr_pcp_high(const struct per_cpu_pages *pcp)
+{
+	return pcp->high;
+}
+
+/*
+ * Give @count pages back, oldest first, list after list, beginning with
+ * @pindex. A larger block than what is left goes whole.
+ */
+static noinline void free_pcppages_bulk(struct zone *zone, int count,
+					struct per_cpu_pages *pcp,
+					unsigned int pindex)
+{
+	int freed = pcp->count;
+
+	count = min(pcp->count, count);
+	/* the first step of the search below leads to the list asked for */
+	pindex = pindex ? pindex - 1 : NR_PCP_LISTS - 1;
+
+	while (count > 0) {
+		struct list_head *list;
+		unsigned int order;
+
+		do {
+			if (++pindex == NR_PCP_LISTS)
+				pindex = 0;
+			list = &pcp->lists[pindex];
+		} while (list_empty(list));
+
+		order = pindex_to_order(pindex);
+		do {
+			struct page *page =
+				list_last_entry(list, struct page, pcp_list);
+			unsigned long pfn = page_to_pfn(page);
+
+			list_del(&page->pcp_list);
+			count -= 1 << order;
+			pcp->count -= 1 << order;
+			/* the type of its block now, not of the list */
+			free_one_page(zone, page, pfn, order, FPI_NONE);
+		} while (count > 0 && !list_empty(list));
+	}
+	freed -= pcp->count;
+	kpb_this->counters.pcp_bulk_free_pages += (u64)freed;
+}
+
+/* Up to @count blocks, as one after the other would get them. */
+static noinline int rmqueue_bulk(struct zone *zone, unsigned int order,
+				 int count, struct list_head *list,
+				 int migratetype)
+{
+	int i;
+
+	for (i = 0; i < count; i++) {
+		struct page *page = __rmqueue(zone, order, migratetype);
+
+		if (unlikely(!page))
+			break;
+		/* in the order in which they came, so that frames rise */
+		list_add_tail(&page->pcp_list, list);
+	}
+	kpb_this->counters.pcp_bulk_allocs++;
+	kpb_this->counters.pcp_bulk_alloc_pages += (u64)i << order;
+	return i;
+}
+
+static inline struct page *
+__rmqueue_pcplist(struct zone *zone, unsigned int order, int migratetype,
+		  struct per_cpu_pages *pcp, struct list_head *list)
+{
+	struct page *page;
+
+	if (unlikely(list_empty(list))) {
+		int batch = nr_pcp_alloc(pcp, order);
+		int alloced =
+			rmqueue_bulk(zone, order, batch, list, migratetype);
+
+		pcp->count += alloced << order;
+		if (unlikely(!alloced))
+			return NULL;
+	}
+	page = list_first_entry(list, struct page, pcp_list);
+	list_del(&page->pcp_list);
+	pcp->count -= 1 << order;
+	return page;
+}
+
+static inline struct page *rmqueue_pcplist(struct zone *zone,
+					   unsigned int order, int migratetype)
+{
+	struct per_cpu_pages *pcp = kpb_this_cpu_pcp();
+
+	return __rmqueue_pcplist(zone, order, migratetype, pcp,
+				 &pcp->lists[order_to_pindex(migratetype,
+							     order)]);
+}
+
+static noinline struct page *rmqueue_buddy(struct zone *zone,
+					   unsigned int order, int migratetype)
 {
 	return __rmqueue(zone, order, migratetype);
 }
 
-static inline struct page *get_page_from_freelist(gfp_t gfp, unsigned int order)
+static inline struct page *rmqueue(struct zone *zone, unsigned int order,
+				   int migratetype)
+{
+	if (likely(pcp_allowed_order(order))) {
+		struct page *page = rmqueue_pcplist(zone, order, migratetype);
+
+		if (likely(page))
+			return page;
+	}
+	return rmqueue_buddy(zone, order, migratetype);
+}
+
+/* To the list of the running CPU, whatever became of the page's block. */
+static inline void free_frozen_page_commit(struct zone *zone,
+					   struct per_cpu_pages *pcp,
+					   struct page *page, int migratetype,
+					   unsigned int order)
+{
+	unsigned int pindex = order_to_pindex(migratetype, order);
+
+	VM_BUG_ON(PageBuddy(page));
+	list_add(&page->pcp_list, &pcp->lists[pindex]);
+	pcp->count += 1 << order;
+	if (unlikely(pcp->count >= nr_pcp_high(pcp)))
+		free_pcppages_bulk(zone, nr_pcp_free(pcp), pcp, pindex);
+}
+
+static inline void __free_frozen_pages(struct page *page, unsigned int order,
+				       fpi_t fpi_flags)
 {
 	struct zone *zone = &kpb_this->zone;
+	unsigned long pfn = page_to_pfn(page);
 
-	if (unlikely(free_area_empty(&zone->free_area[MAX_PAGE_ORDER],
-				     MIGRATE_MOVABLE) &&
-		     zone->first_deferred_pfn < zone->deferred_end_pfn))
-		deferred_grow_zone(zone);
+	if (unlikely(!pcp_allowed_order(order))) {
+		free_one_page(zone, page, pfn, order, fpi_flags);
+		return;
+	}
+	free_frozen_page_commit(zone, kpb_this_cpu_pcp(), page,
+				get_pfnblock_migratetype(pfn), order);
+}
+
+/**
+ * drain_all_pages() - what every CPU keeps back to the zone
+ *
+ * Context: the kernel sends work to each CPU and waits for it; here it is done
+ * at once, in the order of their numbers.
+ */
+void drain_all_pages(void)
+{
+	struct kpb_machine *m = kpb_this;
+	u64 before = m->counters.pcp_bulk_free_pages;
+	u32 cpu;
+
+	m->counters.pcp_drains++;
+	for (cpu = 0; cpu < m->config.nr_cpus; cpu++)
+		free_pcppages_bulk(&m->zone, m->pcp[cpu].count, &m->pcp[cpu],
+				   0);
+	kpb_event(KPB_EVENT_DRAIN, m->counters.pcp_bulk_free_pages - before, 0,
+		  0);
+}
+
+/* NR_FREE_PAGES; kpb: with what the buddy has not been given yet */
+static inline long kpb_nr_free_pages(const struct zone *zone)
+{
+	return (long)(zone->nr_free_pages + zone->nr_deferred_pages);
+}
+
+/* Does the buddy have a block of this order or of a larger one? */
+static inline bool kpb_has_free_block(const struct zone *zone,
+				      unsigned int order)
+{
+	for (; order < NR_PAGE_ORDERS; order++)
+		if (zone->free_area[order].nr_free)
+			return true;
+	return false;
+}
+
+static bool __zone_watermark_ok(struct zone *zone, unsigned int order,
+				unsigned long mark, unsigned int alloc_flags,
+				long free_pages)
+{
+	long min = (long)mark;
+
+	/* what the request itself takes, but for the last page */
+	free_pages -= (1L << order) - 1;
+	if (alloc_flags & ALLOC_MIN_RESERVE) {
+		min -= min / 2;
+		if (alloc_flags & ALLOC_NON_BLOCK)
+			min -= min / 4;
+	}
+	if (alloc_flags & ALLOC_OOM)
+		min -= min / 2;
+
+	if (free_pages <= min)
+		return false;
+	return !order || kpb_has_free_block(zone, order);
+}
+
+static bool zone_watermark_ok(struct zone *zone, unsigned int order,
+			      unsigned long mark, unsigned int alloc_flags)
+{
+	return __zone_watermark_ok(zone, order, mark, alloc_flags,
+				   kpb_nr_free_pages(zone));
+}
+
+/* The same; single pages without a claim to reserves are decided at once. */
+static inline bool zone_watermark_fast(struct zone *zone, unsigned int order,
+				       unsigned long mark,
+				       unsigned int alloc_flags)
+{
+	if (!order && !(alloc_flags & ALLOC_RESERVES))
+		return kpb_nr_free_pages(zone) > (long)mark;
+	return zone_watermark_ok(zone, order, mark, alloc_flags);
+}
+
+static __always_inline struct page *
+get_page_from_freelist(gfp_t gfp, unsigned int order, unsigned int alloc_flags)
+{
+	struct zone *zone = &kpb_this->zone;
+	unsigned long mark;
+
+	if (!(alloc_flags & ALLOC_NO_WATERMARKS)) {
+		mark = wmark_pages(zone, alloc_flags & ALLOC_WMARK_MASK);
+		if (unlikely(!zone_watermark_fast(zone, order, mark,
+						  alloc_flags)) &&
+		    !(deferred_grow_zone(zone) &&
+		      zone_watermark_ok(zone, order, mark, alloc_flags)))
+			return NULL;
+	}
 	return rmqueue(zone, order, gfp_migratetype(gfp));
 }
 
@@ -579,13 +873,213 @@ static inline void prep_new_page(struct page *page, unsigned int order,
 			clear_highpage(page + i);
 }
 
+/* Every try but the first: out of the way of the fast path. */
+static noinline __cold struct page *
+kpb_retry_freelist(gfp_t gfp, unsigned int order, unsigned int alloc_flags)
+{
+	return get_page_from_freelist(gfp, order, alloc_flags);
+}
+
+/* What this request may dig into. */
+static unsigned int gfp_to_alloc_flags(gfp_t gfp)
+{
+	unsigned int alloc_flags = ALLOC_WMARK_MIN;
+
+	if (gfp & __GFP_HIGH)
+		alloc_flags |= ALLOC_MIN_RESERVE;
+	if (!(gfp & __GFP_DIRECT_RECLAIM))
+		alloc_flags |= ALLOC_NON_BLOCK;
+	return alloc_flags;
+}
+
+/* A report in the log. kpb: every one, the kernel limits their rate */
+static void warn_alloc(gfp_t gfp, unsigned int order)
+{
+	if (gfp & __GFP_NOWARN)
+		return;
+	kpb_this->counters.alloc_failures++;
+	kpb_event(KPB_EVENT_ALLOC_FAILURE, 0, order, 0);
+}
+
+static void wake_all_kswapds(void)
+{
+	/* kpb: counted; it never gets to run, as if every CPU were busy */
+	kpb_this->counters.kswapd_wakes++;
+}
+
+static struct page *
+__alloc_pages_direct_compact(gfp_t gfp, unsigned int order,
+			     unsigned int alloc_flags,
+			     enum compact_result *compact_result)
+{
+	*compact_result = try_to_compact_pages(gfp, order);
+	if (*compact_result == COMPACT_DEFERRED)
+		return NULL;
+	kpb_this->counters.compact_stall++;
+	if (*compact_result != COMPACT_SUCCESS) {
+		kpb_this->counters.compact_fail++;
+		return NULL;
+	}
+	kpb_this->counters.compact_success++;
+	return kpb_retry_freelist(gfp, order, alloc_flags);
+}
+
+/**
+ * __perform_reclaim() - reclaim on behalf of the running task
+ * @gfp: of the allocation that needs memory
+ * @order: of it
+ *
+ * What the task allocates meanwhile may use the last page.
+ *
+ * Return: how many pages came free.
+ */
+unsigned long __perform_reclaim(gfp_t gfp, unsigned int order)
+{
+	unsigned long progress;
+	unsigned int noreclaim_flag;
+
+	kpb_event(KPB_EVENT_RECLAIM, 0, order, 0);
+	kpb_point(KPB_POINT_RECLAIM, NULL);
+	noreclaim_flag = current->flags & PF_MEMALLOC;
+	current->flags |= PF_MEMALLOC;
+	progress = try_to_free_pages(order, gfp);
+	current->flags = (current->flags & ~PF_MEMALLOC) | noreclaim_flag;
+	kpb_event(KPB_EVENT_RECLAIM_END, progress, 0, 0);
+	return progress;
+}
+
+static struct page *
+__alloc_pages_direct_reclaim(gfp_t gfp, unsigned int order,
+			     unsigned int alloc_flags,
+			     unsigned long *did_some_progress)
+{
+	struct page *page;
+
+	KPB_FRAME();
+	*did_some_progress = __perform_reclaim(gfp, order);
+	if (unlikely(!*did_some_progress))
+		return NULL;
+	page = kpb_retry_freelist(gfp, order, alloc_flags);
+	if (page)
+		return page;
+	/* it may be there, but on the lists of other CPUs */
+	drain_all_pages();
+	return kpb_retry_freelist(gfp, order, alloc_flags);
+}
+
+/* kpb: progress is enough; the kernel also asks whether it could suffice */
+static bool should_reclaim_retry(unsigned long did_some_progress,
+				 unsigned int *nr_retries)
+{
+	return did_some_progress && (*nr_retries)++ < MAX_RECLAIM_RETRIES;
+}
+
+static struct page *__alloc_pages_may_oom(gfp_t gfp, unsigned int order)
+{
+	/* somebody may have been killed already: only if that freed a lot */
+	struct page *page = kpb_retry_freelist(gfp, order, ALLOC_WMARK_HIGH);
+
+	if (page)
+		return page;
+	if ((gfp & __GFP_RETRY_MAYFAIL) || order > PAGE_ALLOC_COSTLY_ORDER)
+		return NULL;
+	/*
+	 * kpb: nobody else is there to be killed, so the caller is the victim,
+	 * which may go below the watermark and ends in failure otherwise.
+	 */
+	kpb_this->counters.oom_kills++;
+	kpb_event(KPB_EVENT_OOM, 0, order, 0);
+	return kpb_retry_freelist(gfp, order, ALLOC_WMARK_MIN | ALLOC_OOM);
+}
+
+/* A task inside reclaim: no watermark holds it back. */
+static struct page *kpb_alloc_memalloc(gfp_t gfp, unsigned int order)
+{
+	struct zone *zone = &kpb_this->zone;
+	bool wmark_ok =
+		zone_watermark_ok(zone, order, min_wmark_pages(zone), 0);
+	struct page *page = kpb_retry_freelist(gfp, order, ALLOC_NO_WATERMARKS);
+
+	if (page && !wmark_ok)
+		kpb_this->counters.memalloc_allocs++;
+	return page;
+}
+
+static noinline __cold struct page *__alloc_pages_slowpath(gfp_t gfp,
+							   unsigned int order)
+{
+	const bool can_direct_reclaim = gfp & __GFP_DIRECT_RECLAIM;
+	const bool costly_order = order > PAGE_ALLOC_COSTLY_ORDER;
+	const bool memalloc = current->flags & PF_MEMALLOC;
+	const unsigned int alloc_flags = gfp_to_alloc_flags(gfp);
+	enum compact_result compact_result;
+	unsigned long did_some_progress;
+	unsigned int nr_retries = 0;
+	struct page *page;
+
+	KPB_FRAME();
+	kpb_this->counters.slowpath_entries++;
+	kpb_this->counters.slowpath_order[order]++;
+	kpb_event(KPB_EVENT_SLOWPATH, 0, order, 0);
+	if (gfp & __GFP_KSWAPD_RECLAIM)
+		wake_all_kswapds();
+
+	page = kpb_retry_freelist(gfp, order, alloc_flags);
+	if (page)
+		return page;
+
+	/* what reclaim is unlikely to give, or what would fragment: compact */
+	if (can_direct_reclaim && !memalloc &&
+	    (costly_order ||
+	     (order > 0 && gfp_migratetype(gfp) != MIGRATE_MOVABLE))) {
+		page = __alloc_pages_direct_compact(gfp, order, alloc_flags,
+						    &compact_result);
+		if (page)
+			return page;
+		if (costly_order && (gfp & __GFP_NORETRY) &&
+		    compact_result != COMPACT_SUCCESS)
+			goto nopage;
+	}
+
+	do {
+		page = memalloc ? kpb_alloc_memalloc(gfp, order) :
+				  kpb_retry_freelist(gfp, order, alloc_flags);
+		if (page)
+			return page;
+		if (!can_direct_reclaim || memalloc)
+			goto nopage;
+
+		page = __alloc_pages_direct_reclaim(gfp, order, alloc_flags,
+						    &did_some_progress);
+		if (page)
+			return page;
+		if (gfp & __GFP_NORETRY)
+			goto nopage;
+		if (costly_order && !(gfp & __GFP_RETRY_MAYFAIL))
+			goto nopage;
+		if (order > 0)
+			page = __alloc_pages_direct_compact(gfp, order,
+							    alloc_flags,
+							    &compact_result);
+		if (page)
+			return page;
+	} while (should_reclaim_retry(did_some_progress, &nr_retries));
+
+	page = __alloc_pages_may_oom(gfp, order);
+	if (page)
+		return page;
+nopage:
+	warn_alloc(gfp, order);
+	return NULL;
+}
+
 /**
  * __alloc_pages_noprof() - 2^order contiguous, naturally aligned pages
- * @gfp: where from (migratetype) and whether to clear them
+ * @gfp: where from (migratetype), how hard to try, whether to clear them
  * @order: up to MAX_PAGE_ORDER
  *
- * Return: the first page, or NULL. The slow path does not exist yet: what the
- * fast path does not find is not there.
+ * Context: may sleep if @gfp has __GFP_DIRECT_RECLAIM.
+ * Return: the first page, or NULL.
  */
 struct page *__alloc_pages_noprof(gfp_t gfp, unsigned int order)
 {
@@ -593,9 +1087,14 @@ struct page *__alloc_pages_noprof(gfp_t gfp, unsigned int order)
 
 	if (WARN_ON_ONCE(order > MAX_PAGE_ORDER))
 		return NULL;
-	page = get_page_from_freelist(gfp, order);
-	if (unlikely(!page))
-		return NULL;
+	if (gfp & __GFP_DIRECT_RECLAIM)
+		might_sleep();
+	page = get_page_from_freelist(gfp, order, ALLOC_WMARK_LOW);
+	if (unlikely(!page)) {
+		page = __alloc_pages_slowpath(gfp, order);
+		if (!page)
+			return NULL;
+	}
 	prep_new_page(page, order, gfp);
 	if ((gfp & __GFP_ACCOUNT) &&
 	    unlikely(memcg_kmem_charge_page(page, gfp, (int)order))) {
@@ -605,12 +1104,18 @@ struct page *__alloc_pages_noprof(gfp_t gfp, unsigned int order)
 	return page;
 }
 
-/* The place of per-CPU lists: see rmqueue(). */
+/**
+ * ___free_pages() - give pages back
+ * @page: the first one
+ * @order: as it was allocated
+ * @fpi_flags: FPI_TO_TAIL counts where there are no per-CPU lists in between
+ */
 void ___free_pages(struct page *page, unsigned int order, fpi_t fpi_flags)
 {
+	VM_BUG_ON(PageBuddy(page));
+	VM_BUG_ON(page_to_pfn(page) & ((1UL << order) - 1));
 	memcg_kmem_uncharge_page(page, (int)order);
-	free_one_page(&kpb_this->zone, page, page_to_pfn(page), order,
-		      fpi_flags);
+	__free_frozen_pages(page, order, fpi_flags);
 }
 
 /**
@@ -627,25 +1132,85 @@ void split_page(struct page *page, unsigned int order)
 	(void)order;
 }
 
+static unsigned long int_sqrt(unsigned long x)
+{
+	unsigned long root = 0, bit;
+
+	for (bit = 1UL << 31; bit; bit >>= 1)
+		if ((root | bit) * (root | bit) <= x)
+			root |= bit;
+	return root;
+}
+
 /*
- * The whole of memblock's free memory, to be initialised on demand: all but
- * the gaps and what is left at its end of a block of the largest order, which
- * would be on the lists of smaller ones from the start.
+ * The marks between which kswapd would work. kpb: without the larger
+ * recommendation of khugepaged, and without lowmem_reserve: one zone.
  */
-void memblock_free_all(void)
+static void __setup_per_zone_wmarks(struct zone *zone)
+{
+	unsigned long page_kbytes = PAGE_SIZE >> 10;
+	unsigned long lowmem_kbytes = zone->managed_pages * page_kbytes;
+	unsigned long min_free_kbytes =
+		clamp(int_sqrt(lowmem_kbytes * 16), 128UL, 262144UL);
+	unsigned long min_pages = min_free_kbytes / page_kbytes;
+	/* watermark_scale_factor: a thousandth of the zone */
+	unsigned long gap =
+		max(min_pages / 4, zone->managed_pages * 10 / 10000);
+
+	zone->_watermark[WMARK_MIN] = min_pages;
+	zone->_watermark[WMARK_LOW] = min_pages + gap;
+	zone->_watermark[WMARK_HIGH] = min_pages + 2 * gap;
+}
+
+/* How many pages go to or come from the zone at once: 2^n - 1. */
+static int zone_batchsize(const struct zone *zone)
+{
+	unsigned long batch =
+		min(zone->managed_pages >> 10, (1UL << 20) / PAGE_SIZE);
+
+	batch = max(batch / 4, 1UL);
+	batch += batch / 2;
+	/* not a power of two, lest all caches of the kernel march in step */
+	return (1 << (63 - __builtin_clzl(batch))) - 1;
+}
+
+static void per_cpu_pages_init(struct per_cpu_pages *pcp)
+{
+	unsigned int pindex;
+
+	pcp->count = 0;
+	pcp->high = BOOT_PAGESET_HIGH;
+	pcp->batch = BOOT_PAGESET_BATCH;
+	for (pindex = 0; pindex < NR_PCP_LISTS; pindex++)
+		INIT_LIST_HEAD(&pcp->lists[pindex]);
+}
+
+/* The boot pagesets, under which every page goes straight to the zone. */
+static void zone_pcp_init(void)
+{
+	u32 cpu;
+
+	for (cpu = 0; cpu < kpb_this->config.nr_cpus; cpu++)
+		per_cpu_pages_init(&kpb_this->pcp[cpu]);
+}
+
+/**
+ * setup_per_cpu_pageset() - from now on CPUs keep pages
+ *
+ * The low watermark is spread over the CPUs, so that what they keep does not
+ * make the zone look empty.
+ */
+void setup_per_cpu_pageset(void)
 {
 	struct zone *zone = &kpb_this->zone;
-	const struct kpb_memblock_gap *gaps = kpb_this->memblock_gaps;
-	unsigned long end = kpb_this->memblock_end >> PAGE_SHIFT;
-	unsigned int i;
+	u32 nr_cpus = kpb_this->config.nr_cpus, cpu;
+	int batch = max(zone_batchsize(zone), 1);
+	int high = max((int)(low_wmark_pages(zone) / nr_cpus), batch * 4);
 
-	zone->first_deferred_pfn = zone->zone_start_pfn;
-	zone->deferred_end_pfn = ALIGN_DOWN(end, MAX_ORDER_NR_PAGES);
-	kpb_free_memory(zone->deferred_end_pfn, end);
-	for (i = 0; i < kpb_this->nr_memblock_gaps; i++)
-		kpb_free_memory(gaps[i].start >> PAGE_SHIFT,
-				gaps[i].end >> PAGE_SHIFT);
-	deferred_grow_zone(zone);
+	for (cpu = 0; cpu < nr_cpus; cpu++) {
+		kpb_this->pcp[cpu].high = high;
+		kpb_this->pcp[cpu].batch = batch;
+	}
 }
 
 static void free_area_init(struct zone *zone)
@@ -660,4 +1225,7 @@ static void free_area_init(struct zone *zone)
 	/* a fresh machine: every block is movable until somebody claims it */
 	memset(kpb_this->pageblock_migratetype, MIGRATE_MOVABLE,
 	       pfn_to_pageblock(zone->zone_end_pfn - 1) + 1);
+	/* larger than every order: none has failed yet */
+	zone->compact_order_failed = KPB_MAX_ORDERS;
+	zone_pcp_init();
 }

@@ -9,10 +9,10 @@
 #include <linux/shrinker.h>
 
 /* kpb: the machine owns the only shrinker that there is */
-struct shrinker *shrinker_alloc(unsigned int flags, const char *name)
+struct shrinker *shrinker_alloc(unsigned int flags, const char *fmt, ...)
 {
 	(void)flags;
-	(void)name;
+	(void)fmt;
 	kpb_this->shrinker.seeks = DEFAULT_SEEKS;
 	return &kpb_this->shrinker;
 }
@@ -20,6 +20,27 @@ struct shrinker *shrinker_alloc(unsigned int flags, const char *name)
 void shrinker_register(struct shrinker *shrinker)
 {
 	shrinker->registered = true;
+}
+
+__maybe_unused void shrinker_free(struct shrinker *shrinker)
+{
+	memset(shrinker, 0, sizeof(*shrinker));
+}
+
+/* kpb: every scan comes this way, so that one can see what happens inside */
+static unsigned long kpb_scan_objects(struct shrinker *shrinker,
+				      struct shrink_control *sc)
+{
+	unsigned long ret;
+
+	KPB_FRAME();
+	kpb_event(KPB_EVENT_SHRINK, sc->nr_to_scan, 0, 0);
+	kpb_this->counters.shrink_scans++;
+	kpb_this->shrink_depth++;
+	ret = shrinker->scan_objects(shrinker, sc);
+	kpb_this->shrink_depth--;
+	kpb_event(KPB_EVENT_SHRINK_END, ret, 0, 0);
+	return ret;
 }
 
 /**
@@ -67,7 +88,7 @@ unsigned long do_shrink_slab(struct shrink_control *shrinkctl,
 
 		shrinkctl->nr_to_scan = nr_to_scan;
 		shrinkctl->nr_scanned = nr_to_scan;
-		ret = shrinker->scan_objects(shrinker, shrinkctl);
+		ret = kpb_scan_objects(shrinker, shrinkctl);
 		if (ret == SHRINK_STOP)
 			break;
 		freed += ret;

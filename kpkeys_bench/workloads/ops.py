@@ -22,6 +22,24 @@ PIN: Final = 2
 UNPIN: Final = 3
 SPLIT_OTHER: Final = 4
 SHRINK: Final = 5
+SET_MEMORY: Final = 6
+"""A permission change on any range: ``slot`` its first frame, ``level * 256 + arg`` its pages."""
+DRAIN: Final = 7
+RECLAIM: Final = 8
+COMPACT: Final = 9
+KIND_NAMES: Final = (
+    "alloc",
+    "free",
+    "pin",
+    "unpin",
+    "split_other",
+    "shrink",
+    "set_memory",
+    "drain",
+    "reclaim",
+    "compact",
+)
+"""What an operation does, by ``kind``."""
 
 PTE: Final = 0
 PMD: Final = 1
@@ -75,7 +93,7 @@ def check_ops(
             " pass what the previous check_ops returned"
         )
 
-    _refuse_above(ops, np.arange(len(ops)), "kind", SHRINK)
+    _refuse_above(ops, np.arange(len(ops)), "kind", COMPACT)
     index = np.flatnonzero(ops["kind"] <= FREE)
     _refuse_above(ops, index, "slot", nr_slots - 1)
     _refuse_above(ops, index, "level", PGD)

@@ -91,7 +91,9 @@ static void aged_share_of_blocks_is_not_whole(struct kunit *test)
 	KUNIT_EXPECT_GE(test, most, param->pins * 9 / 10);
 	nr_frames += aged_in_block(NR_BLOCKS - 1);
 	KUNIT_EXPECT_EQ(test, box_nr_free_pages() + nr_frames,
-			(m->memblock_end - config.phys_base) >> PAGE_SHIFT);
+			(config.ram_bytes -
+			 kpb_memblock_bytes(&m->memblock.reserved)) >>
+				PAGE_SHIFT);
 	BOX_EXPECT_CLEAN(test);
 }
 

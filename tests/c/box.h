@@ -12,7 +12,7 @@
 #ifndef PAGE_SHIFT
 #define PAGE_SHIFT 12
 #endif
-#ifndef KPB_DEBUG
+#if !defined(KPB_DEBUG) && !defined(KPB_NO_DEBUG)
 #define KPB_DEBUG
 #endif
 
@@ -58,6 +58,23 @@ enum box_allocator {
 
 static const struct kpb_granule box_granule = KPB_GRANULE;
 
+/*
+ * What box_config() says of per-CPU lists. A suite that is about single frames
+ * and counts them turns the lists off for its cases: what it frees is in the
+ * buddy at once, and what it takes comes from there.
+ */
+static u32 box_config_no_pcp;
+
+static __maybe_unused void box_pcp_off(void)
+{
+	box_config_no_pcp = 1;
+}
+
+static __maybe_unused void box_pcp_on(void)
+{
+	box_config_no_pcp = 0;
+}
+
 static inline struct kpb_config box_config(enum box_allocator allocator,
 					   u64 ram_bytes)
 {
@@ -68,6 +85,7 @@ static inline struct kpb_config box_config(enum box_allocator allocator,
 		.linear_map = kpb_allocators[allocator].linear_map,
 		.allocator = allocator,
 		.nr_refill_orders = ARRAY_SIZE(default_refill_orders),
+		.no_pcp = box_config_no_pcp,
 	};
 
 	memcpy(config.refill_orders, default_refill_orders,
@@ -202,18 +220,43 @@ static inline void box_free(unsigned long pfn, unsigned int order)
 	___free_pages(pfn_to_page(pfn), order, FPI_NONE);
 }
 
+/* The last page may be taken: no watermark holds anybody back. */
+static inline void box_no_watermarks(void)
+{
+	memset(kpb_this->zone._watermark, 0, sizeof(kpb_this->zone._watermark));
+}
+
 /*
  * Take everything that the buddy has, so that a test decides what is free. On
  * a machine that was only created all pageblocks stay movable; what was taken
- * looks unmovable.
+ * looks unmovable. Nothing is reclaimed, and there are no watermarks from then
+ * on.
  */
 static inline void box_drain(void)
 {
+	u32 no_pcp = kpb_this->config.no_pcp;
 	int order;
 
+	box_no_watermarks();
+	drain_all_pages();
+	kpb_this->config.no_pcp = 1;
 	for (order = MAX_PAGE_ORDER; order >= 0; order--)
-		while (box_alloc_mt(MIGRATE_MOVABLE, (unsigned int)order))
+		while (__alloc_pages_noprof(__GFP_MOVABLE | __GFP_NOWARN,
+					    (unsigned int)order))
 			;
+	kpb_this->config.no_pcp = no_pcp;
+}
+
+/* Of all memory memblock has only the first @nr pages left. */
+static inline void box_memblock_leave(unsigned long nr)
+{
+	struct memblock_type *reserved = &kpb_this->memblock.reserved;
+	struct zone *zone = &kpb_this->zone;
+
+	reserved->cnt = 0;
+	memblock_add_range(reserved, (zone->zone_start_pfn + nr) << PAGE_SHIFT,
+			   (zone->zone_end_pfn - zone->zone_start_pfn - nr)
+				   << PAGE_SHIFT);
 }
 
 /* The free lists are sound; what is not free may belong to nobody. */
@@ -267,13 +310,19 @@ static inline unsigned long box_nr_free(unsigned int order, int migratetype)
 	return nr;
 }
 
-/* Free pages of the machine, those that the buddy has not seen included. */
+/*
+ * Free pages of the machine, those included that the buddy has not seen yet or
+ * that CPUs keep.
+ */
 static inline unsigned long box_nr_free_pages(void)
 {
 	const struct zone *zone = &kpb_this->zone;
+	unsigned long nr = zone->nr_free_pages + zone->nr_deferred_pages;
+	u32 cpu;
 
-	return zone->nr_free_pages + zone->deferred_end_pfn -
-	       zone->first_deferred_pfn;
+	for (cpu = 0; cpu < kpb_this->config.nr_cpus; cpu++)
+		nr += (unsigned long)kpb_this->pcp[cpu].count;
+	return nr;
 }
 
 static inline int box_pkey(unsigned long pfn)
@@ -327,11 +376,12 @@ box_map_since(const struct kpb_map_counters *before)
 /* The whole zone at once, as it would be without deferral. */
 static inline void box_grow_all(void)
 {
-	struct zone *zone = &kpb_this->zone;
-	unsigned long start = zone->first_deferred_pfn;
+	while (kpb_this->zone.nr_deferred_pages) {
+		unsigned long start, end;
 
-	zone->first_deferred_pfn = zone->deferred_end_pfn;
-	kpb_free_memory(start, zone->deferred_end_pfn);
+		kpb_next_deferred_section(&start, &end);
+		kpb_free_memory(start, end);
+	}
 }
 
 /* What a random user of the buddy has at the moment. */

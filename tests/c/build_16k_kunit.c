@@ -5,7 +5,10 @@
 
 #include "aged_kunit.c"
 #include "check_kunit.c"
+#include "compaction_kunit.c"
 #include "dispatch_kunit.c"
+#include "event_kunit.c"
+#include "fault_kunit.c"
 #include "kpkeys_hardened_pgtables_kunit.c"
 #include "memblock_kunit.c"
 #include "mmu_kunit.c"
@@ -13,3 +16,5 @@
 #include "pageattr_kunit.c"
 #include "replay_kunit.c"
 #include "shrinker_kunit.c"
+#include "vmscan_kunit.c"
+#include "task_kunit.c"

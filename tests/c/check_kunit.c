@@ -7,7 +7,7 @@
 #include "box.h"
 
 /* A booted machine with something of every owner. */
-static struct kpb_machine *check_machine(struct kunit *test)
+static struct kpb_machine *check_machine_with_pcp(struct kunit *test, bool pcp)
 {
 	struct kpb_config config = box_config(BOX_PBA, BOX_SMALL_BYTES);
 	struct kpb_machine *m;
@@ -16,6 +16,7 @@ static struct kpb_machine *check_machine(struct kunit *test)
 	config.aged_ppm = 300000;
 	config.aged_pins = 8;
 	config.aged_seed = 1;
+	config.no_pcp = !pcp;
 	m = box_boot(test, &config);
 	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8), 0);
 	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_ALLOC, 0, 0, 0), 0);
@@ -26,6 +27,12 @@ static struct kpb_machine *check_machine(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_PIN, 4, MIGRATE_MOVABLE, 0), 0);
 	BOX_EXPECT_CLEAN(test);
 	return m;
+}
+
+/* The same without per-CPU lists: small blocks are in the buddy. */
+static struct kpb_machine *check_machine(struct kunit *test)
+{
+	return check_machine_with_pcp(test, false);
 }
 
 #define CHECK_EXPECT(test, text)                                           \
@@ -46,6 +53,18 @@ static struct page *check_free_page(struct kunit *test, unsigned int order)
 		pfn = box_free_pfn(order, mt, 0);
 	KUNIT_ASSERT_TRUE(test, pfn != 0);
 	return pfn_to_page(pfn);
+}
+
+/* A page that some CPU keeps. */
+static struct page *check_cpus_page(struct kunit *test)
+{
+	const struct per_cpu_pages *pcp = kpb_this->pcp;
+	unsigned int pindex = 0;
+
+	while (pindex < NR_PCP_LISTS && list_empty(&pcp->lists[pindex]))
+		pindex++;
+	KUNIT_ASSERT_TRUE(test, pindex < NR_PCP_LISTS);
+	return list_first_entry(&pcp->lists[pindex], struct page, pcp_list);
 }
 
 static int check_type_of(struct page *page)
@@ -186,6 +205,129 @@ static void check_notices_two_owners(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Per-CPU lists */
+
+static void check_notices_a_wrong_count_of_a_cpu(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_pcp(test, true);
+	char text[64];
+
+	check_cpus_page(test);
+	snprintf(text, sizeof(text), "CPU 0 counts %d pages, its lists hold %d",
+		 m->pcp[0].count + 1, m->pcp[0].count);
+	m->pcp[0].count++;
+	CHECK_EXPECT(test, text);
+	m->pcp[0].count--;
+	m->pcp[m->config.nr_cpus - 1].count++;
+	CHECK_EXPECT(test, "CPU 3 counts");
+}
+
+static void check_notices_a_cpus_page_that_looks_in_use(struct kunit *test)
+{
+	struct page *page;
+
+	check_machine_with_pcp(test, true);
+	page = check_cpus_page(test);
+	*kpb_page_type(page_to_pfn(page)) = KPB_PG_LRU;
+	CHECK_EXPECT(test, "is on a list of CPU 0 but marked 0x40");
+}
+
+static void check_notices_two_owners_of_a_cpus_page(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_pcp(test, true);
+	struct page *page = m->slots[0].page;
+
+	m->slots[0].page = check_cpus_page(test);
+	CHECK_EXPECT(test, "belongs to a per-CPU list and to a slot");
+	m->slots[0].page = page;
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* What is not for anybody */
+
+static struct kpb_machine *check_machine_with_holes(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, 2 * BOX_SMALL_BYTES);
+	u64 block = (u64)PAGE_SIZE << MAX_PAGE_ORDER;
+	struct kpb_machine *m;
+
+	config.nr_static_pgtables = 4;
+	config.nr_holes = 1;
+	config.holes[0] =
+		(struct kpb_region){ config.phys_base + 8 * block, 2 * block };
+	config.nr_reserved = 1;
+	config.reserved[0] = (struct kpb_region){
+		config.phys_base + 4 * block + 3 * PAGE_SIZE, PAGE_SIZE
+	};
+	m = box_boot(test, &config);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8), 0);
+	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_ALLOC, 0, 0, 0), 0);
+	BOX_EXPECT_CLEAN(test);
+	return m;
+}
+
+static void check_notices_owners_of_what_is_not_free(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_holes(test);
+	struct page *page = m->slots[0].page;
+
+	m->slots[0].page = pfn_to_page(box_block_pfn(9));
+	CHECK_EXPECT(test, "belongs to a hole and to a slot");
+	m->slots[0].page = pfn_to_page(box_block_pfn(4) + 3);
+	CHECK_EXPECT(test, "belongs to reserved memory and to a slot");
+	m->slots[0].page = pfn_to_page(box_start_pfn() + 3);
+	CHECK_EXPECT(test, "belongs to the kernel image and to a slot");
+	m->slots[0].page = page;
+	BOX_EXPECT_CLEAN(test);
+}
+
+static void check_notices_a_hole_that_is_mapped(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_holes(test);
+	unsigned long hole =
+		(unsigned long)page_address(pfn_to_page(box_block_pfn(8)));
+	pmd_t *pmdp = pmd_offset(pud_offset(pgd_offset_k(hole), hole), hole);
+
+	/* RAM after the hole is a block; the hole has no entry */
+	KUNIT_EXPECT_EQ(test, pmd_val(*pmdp), 0);
+	WRITE_ONCE(pmdp->pmd,
+		   __pa((void *)hole) | PAGE_KERNEL_ATTRS | PTE_TYPE_BLOCK);
+	m->nr_leaves[KPB_LEAF_PMD]++;
+	CHECK_EXPECT(test, "maps a hole");
+}
+
+static void check_notices_an_unprotected_static_table(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_holes(test);
+
+	KUNIT_EXPECT_EQ(test,
+			set_memory_pkey(box_addr(PAGE_SIZE), 2,
+					KPKEYS_PKEY_DEFAULT),
+			0);
+	kpb_note_unprotected(m);
+	CHECK_EXPECT(test, "2 PTPs do not carry the page table pkey");
+}
+
+/* Memory that the buddy does not have yet may be lost nevertheless. */
+static void check_notices_lost_memory_between_ranges(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine_with_holes(test);
+	char text[64];
+
+	KUNIT_ASSERT_EQ(test,
+			memblock_remove_range(&m->memblock.reserved,
+					      (box_block_pfn(4) + 3)
+						      << PAGE_SHIFT,
+					      PAGE_SIZE),
+			0);
+	/* reserved as the user wants it: it has an owner */
+	BOX_EXPECT_CLEAN(test);
+	m->config.nr_reserved = 0;
+	snprintf(text, sizeof(text), "frame %#lx is lost",
+		 box_block_pfn(4) + 3);
+	CHECK_EXPECT(test, text);
+}
+
 static void check_notices_two_owners_of_an_aged_page(struct kunit *test)
 {
 	struct kpb_machine *m = check_machine(test);
@@ -215,8 +357,19 @@ static void check_notices_a_wrong_balance_of_the_cache(struct kunit *test)
 	CHECK_EXPECT(test, "pages cached by the balance");
 	m->nr_live--;
 	m->nr_held++;
-	CHECK_EXPECT(test, "pages cached by the balance");
+	CHECK_EXPECT(test, "pages held by the balance");
 	m->nr_held--;
+	BOX_EXPECT_CLEAN(test);
+}
+
+static void check_notices_a_wrong_number_in_flight(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine(test);
+
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 0);
+	m->nr_in_flight++;
+	CHECK_EXPECT(test, "1 pages in flight counted, 0 say so");
+	m->nr_in_flight--;
 	BOX_EXPECT_CLEAN(test);
 }
 
@@ -250,7 +403,7 @@ static void check_notices_a_page_that_left_the_cache(struct kunit *test)
 	pba_page_data(block_head_page(page))->block_nr_free--;
 	CHECK_EXPECT(test, "nr_cached is not the length of the list");
 	get_pba()->nr_cached--;
-	CHECK_EXPECT(test, "pages cached by the balance");
+	CHECK_EXPECT(test, "1 pages are lost: the allocator holds them");
 }
 
 static void check_notices_a_wrong_block_nr_free(struct kunit *test)
@@ -308,17 +461,24 @@ check_notices_a_wrong_block_nr_free_of_a_full_block(struct kunit *test)
 /* Nor is any place too high: with 4K pages the last block lies apart. */
 static void check_notices_a_wrong_block_nr_free_at_the_end(struct kunit *test)
 {
-	struct kpb_machine *m = box_boot_pba(test, BOX_SMALL_BYTES);
-	struct page *head, *last = get_pba()->early_region.head;
+	struct kpb_config config = box_config(BOX_PBA, BOX_SMALL_BYTES);
+	struct page *head, *last;
+	struct kpb_machine *m;
 
 	if (PAGE_SHIFT == 16)
 		return;
+	config.no_pcp = 1;
+	m = box_boot(test, &config);
+	last = get_pba()->early_region.head;
 	/* refill with all that there is; the highest block is the last one */
+	m->shrinker.registered = false;
+	box_no_watermarks();
 	while ((head = pba_refill(false)))
 		if (pba_page_data(head)->in_block && head > last)
 			last = head;
 	KUNIT_EXPECT_EQ(test, page_to_pfn(last),
-			(m->memblock_end >> PAGE_SHIFT) - BLOCK_NR_PAGES);
+			(kpb_state()->ppa.chunk.start >> PAGE_SHIFT) -
+				BLOCK_NR_PAGES);
 	BOX_EXPECT_CLEAN(test);
 	pba_page_data(last)->block_nr_free--;
 	CHECK_EXPECT(test, "block_nr_free is not the number of cached pages");
@@ -335,8 +495,22 @@ static void check_notices_a_free_page_with_the_pkey(struct kunit *test)
 			set_memory_pkey((unsigned long)page_address(page), 1,
 					KPKEYS_PKEY_PGTABLES),
 			0);
-	CHECK_EXPECT(test, "1 frames carry the page table pkey and are no PTP");
+	CHECK_EXPECT(test, "1 free pages carry the page table pkey");
 	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+}
+
+/* A page on a per-CPU list is as free as one in the buddy. */
+static void check_notices_a_cpus_page_with_the_pkey(struct kunit *test)
+{
+	struct page *page;
+
+	check_machine_with_pcp(test, true);
+	page = check_cpus_page(test);
+	KUNIT_EXPECT_EQ(test,
+			set_memory_pkey((unsigned long)page_address(page), 1,
+					KPKEYS_PKEY_PGTABLES),
+			0);
+	CHECK_EXPECT(test, "1 free pages carry the page table pkey");
 }
 
 static void check_notices_a_pin_with_the_pkey(struct kunit *test)
@@ -361,11 +535,11 @@ static void check_notices_a_ptp_without_the_pkey(struct kunit *test)
 					1, KPKEYS_PKEY_DEFAULT),
 			0);
 	CHECK_EXPECT(test, "0 unprotected PTPs counted, 1 found");
-	/* after the next operation it is known, and no error any more */
+	/* after the next operation it is counted, and still wrong */
 	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_PIN, 5, 0, 0), 0);
 	kpb_note_unprotected(m);
 	KUNIT_EXPECT_EQ(test, m->nr_unprotected, 1);
-	BOX_EXPECT_CLEAN(test);
+	CHECK_EXPECT(test, "1 PTPs do not carry the page table pkey");
 }
 
 static u64 *check_desc(struct page *page)
@@ -446,7 +620,169 @@ static void check_notices_pages_that_a_failed_shrink_lost(struct kunit *test)
 	m->late_init_done = false; /* splits are refused with -EBUSY */
 	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_SHRINK, 10, 0, 0), 0);
 	m->late_init_done = true;
-	CHECK_EXPECT(test, "pages cached by the balance");
+	CHECK_EXPECT(test, "9 pages are lost");
+}
+
+/* Tasks */
+
+/* What a task has in its hands belongs to nobody. */
+static void check_waits_for_tasks(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine(test);
+	const struct kpb_step step = {
+		.op = { .kind = KPB_OP_ALLOC, .slot = 5 },
+		.task = 2,
+		.stop_at = KPB_POINT_SET_PKEY,
+	};
+	struct kpb_step_result result;
+	struct kpb_audit audit;
+
+	/* the next request must refill */
+	while (get_pba()->nr_cached > 4)
+		pba_take_cached_page(__GFP_PGTABLE_SPLIT);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_GT(test, audit.lost_pages, 0);
+	KUNIT_EXPECT_EQ(test, box_granule.step(&step, &result), 0);
+	KUNIT_ASSERT_EQ(test, result.state, KPB_TASK_STOPPED);
+	CHECK_EXPECT(test, "task 2 is under way");
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.lost_pages, 0);
+	/* the buddy can be judged all the same */
+	m->zone.nr_free_pages++;
+	CHECK_EXPECT(test, "free pages counted");
+	m->zone.nr_free_pages--;
+	KUNIT_EXPECT_EQ(test, box_granule.resume(2, 0, 0, &result), 0);
+	KUNIT_EXPECT_EQ(test, result.state, KPB_TASK_IDLE);
+	CHECK_EXPECT(test, "pages are lost");
+}
+
+/* Allocators that cannot be asked */
+
+struct check_pfns {
+	unsigned long pfn[64];
+	unsigned int nr;
+};
+
+static int check_collect(struct page *page, void *data)
+{
+	struct check_pfns *pfns = data;
+
+	if (pfns->nr < ARRAY_SIZE(pfns->pfn))
+		pfns->pfn[pfns->nr] = page_to_pfn(page);
+	pfns->nr++;
+	return 0;
+}
+
+static int check_stop(struct page *page, void *data)
+{
+	(void)page;
+	return ++*(int *)data == 3 ? 7 : 0;
+}
+
+/* Its cache is what it holds, less what is in use; in rising order. */
+static void check_sees_the_cache_from_outside(struct kunit *test)
+{
+	struct kpb_machine *m = check_machine(test);
+	const struct kpb_allocator_ops *hooks = m->ops;
+	struct kpb_allocator_ops ops = *m->ops;
+	unsigned long nr_cached, i;
+	struct check_pfns pfns;
+	struct kpb_audit audit;
+	uint64_t first[4];
+	int calls = 0;
+
+	/* tables of the map are not in the cache either */
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(PAGE_SIZE), 1), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8 + PTRS_PER_PTE), 0);
+	for (i = 8; get_pba()->nr_cached > 20; i++)
+		KUNIT_ASSERT_EQ(test, box_op(KPB_OP_ALLOC, (u32)i, 0, 0), 0);
+	nr_cached = get_pba()->nr_cached;
+	ops.nr_cached = NULL;
+	ops.for_each_cached = NULL;
+	ops.check = NULL;
+	ops.in_block = NULL;
+	m->ops = &ops;
+	BOX_EXPECT_CLEAN(test);
+	pfns.nr = 0;
+	KUNIT_EXPECT_EQ(test, kpb_for_each_cached(check_collect, &pfns), 0);
+	KUNIT_EXPECT_EQ(test, pfns.nr, nr_cached);
+	for (i = 1; i < min(nr_cached, ARRAY_SIZE(pfns.pfn)); i++)
+		KUNIT_EXPECT_GT(test, pfns.pfn[i], pfns.pfn[i - 1]);
+	KUNIT_EXPECT_EQ(test, box_granule.cached_pfns(first, 4),
+			(int64_t)nr_cached);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, first[i], pfns.pfn[i]);
+	KUNIT_EXPECT_EQ(test, kpb_for_each_cached(check_stop, &calls), 7);
+	KUNIT_EXPECT_EQ(test, calls, 3);
+
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.knows_blocks, 0);
+	KUNIT_EXPECT_EQ(test, audit.lost_pages, 0);
+	KUNIT_EXPECT_EQ(test, audit.marked_blocks, 0);
+	KUNIT_EXPECT_EQ(test, audit.unprotected_pages, 0);
+	m->ops = hooks;
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* The audit */
+
+/* One fresh block beside the first one, of which three tables were taken. */
+static void check_audit_counts_blocks(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	struct kpb_audit audit;
+	struct page *block;
+
+	box_refill_orders(&config, BLOCK_ORDER, BOX_CONT_PTE_ORDER, 2);
+	box_boot(test, &config);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.knows_blocks, 1);
+	KUNIT_EXPECT_EQ(test, audit.marked_blocks, 1);
+	KUNIT_EXPECT_EQ(test, audit.mapped_blocks, 1);
+	KUNIT_EXPECT_EQ(test, audit.idle_blocks, 0);
+	block = pba_refill(false);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.marked_blocks, 2);
+	KUNIT_EXPECT_EQ(test, audit.mapped_blocks, 2);
+	KUNIT_EXPECT_EQ(test, audit.idle_blocks, 1);
+	/* D8: split by somebody, and still taken for a block */
+	KUNIT_EXPECT_EQ(test,
+			set_memory_ro((unsigned long)page_address(block + 1),
+				      1),
+			0);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.marked_blocks, 2);
+	KUNIT_EXPECT_EQ(test, audit.mapped_blocks, 1);
+	/* the table came from that very block */
+	KUNIT_EXPECT_EQ(test, audit.idle_blocks, 0);
+	KUNIT_EXPECT_EQ(test, audit.lost_pages, 0);
+	KUNIT_EXPECT_EQ(test, audit.free_pkey_pages, 0);
+	KUNIT_EXPECT_EQ(test, audit.unprotected_pages, 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* Before late initialisation all that is held, and the early tables. */
+static void check_audit_counts_unprotected_pages(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	struct kpb_audit audit;
+	struct kpb_machine *m;
+
+	config.nr_static_pgtables = 3;
+	m = box_create(test, &config);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.unprotected_pages, m->nr_early_ptps + 3);
+	KUNIT_EXPECT_EQ(test, box_granule.init(), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.unprotected_pages,
+			m->nr_early_ptps + 3 + (1 << BOX_LARGEST_ORDER));
+	KUNIT_EXPECT_EQ(test, m->nr_unprotected, audit.unprotected_pages);
+	BOX_EXPECT_CLEAN(test);
+	KUNIT_EXPECT_EQ(test, box_granule.init_late(), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.audit(&audit), 0);
+	KUNIT_EXPECT_EQ(test, audit.unprotected_pages, 0);
+	KUNIT_EXPECT_EQ(test, box_nr_pkey(box_start_pfn(), 3, 1), 3);
+	BOX_EXPECT_CLEAN(test);
 }
 
 /* Sound machines */
@@ -524,9 +860,17 @@ static const struct kunit_case check_test_cases[] = {
 	KUNIT_CASE(check_notices_a_lost_page),
 	KUNIT_CASE(check_notices_a_lost_page_at_the_end),
 	KUNIT_CASE(check_notices_two_owners),
+	KUNIT_CASE(check_notices_a_wrong_count_of_a_cpu),
+	KUNIT_CASE(check_notices_a_cpus_page_that_looks_in_use),
+	KUNIT_CASE(check_notices_two_owners_of_a_cpus_page),
+	KUNIT_CASE(check_notices_owners_of_what_is_not_free),
+	KUNIT_CASE(check_notices_a_hole_that_is_mapped),
+	KUNIT_CASE(check_notices_an_unprotected_static_table),
+	KUNIT_CASE(check_notices_lost_memory_between_ranges),
 	KUNIT_CASE(check_notices_two_owners_of_an_aged_page),
 	KUNIT_CASE(check_notices_a_frame_beyond_ram),
 	KUNIT_CASE(check_notices_a_wrong_balance_of_the_cache),
+	KUNIT_CASE(check_notices_a_wrong_number_in_flight),
 	KUNIT_CASE(check_notices_a_wrong_number_of_tables),
 	KUNIT_CASE(check_notices_a_wrong_nr_cached),
 	KUNIT_CASE(check_notices_a_page_that_left_the_cache),
@@ -535,6 +879,7 @@ static const struct kunit_case check_test_cases[] = {
 	KUNIT_CASE(check_notices_a_wrong_block_nr_free_of_a_full_block),
 	KUNIT_CASE(check_notices_a_wrong_block_nr_free_at_the_end),
 	KUNIT_CASE(check_notices_a_free_page_with_the_pkey),
+	KUNIT_CASE(check_notices_a_cpus_page_with_the_pkey),
 	KUNIT_CASE(check_notices_a_pin_with_the_pkey),
 	KUNIT_CASE(check_notices_a_ptp_without_the_pkey),
 	KUNIT_CASE(check_notices_a_pkey_that_was_not_counted),
@@ -543,6 +888,10 @@ static const struct kunit_case check_test_cases[] = {
 	KUNIT_CASE(check_notices_a_hint_that_was_not_counted),
 	KUNIT_CASE(check_notices_a_wrong_number_of_leaves),
 	KUNIT_CASE(check_notices_pages_that_a_failed_shrink_lost),
+	KUNIT_CASE(check_waits_for_tasks),
+	KUNIT_CASE(check_sees_the_cache_from_outside),
+	KUNIT_CASE(check_audit_counts_blocks),
+	KUNIT_CASE(check_audit_counts_unprotected_pages),
 	KUNIT_CASE_PARAM(check_passes_sound_machines, check_sounds_gen_params),
 	{ 0 }
 };

@@ -176,36 +176,6 @@ static void dispatch_stop_leaves_with_a_reason(struct kunit *test)
 }
 
 /* A lock that is taken can never be given back: that is a deadlock. */
-static void dispatch_locks_report_deadlocks(struct kunit *test)
-{
-	struct task_struct other = { .pid = 2 };
-	struct mutex lock = { 0 };
-
-	dispatch_machine(test);
-	mutex_lock(&lock);
-	KUNIT_EXPECT_PTR_EQ(test, mutex_get_owner(&lock), current);
-	BOX_EXPECT_STOP(test, mutex_lock(&lock),
-			"deadlock: mutex_lock() by its owner");
-	mutex_unlock(&lock);
-	KUNIT_EXPECT_NULL(test, mutex_get_owner(&lock));
-	lock.owner = &other;
-	BOX_EXPECT_STOP(test, mutex_lock(&lock),
-			"deadlock: mutex held by another task");
-	BOX_EXPECT_WARNINGS(test, 1, mutex_unlock(&lock));
-}
-
-static void dispatch_spinlocks_are_not_recursive(struct kunit *test)
-{
-	spinlock_t lock;
-
-	dispatch_machine(test);
-	spin_lock_init(&lock);
-	BOX_EXPECT_STOP(test, spin_unlock_bh(&lock), "BUG");
-	spin_lock_bh(&lock);
-	BOX_EXPECT_STOP(test, spin_lock_bh(&lock), "BUG");
-	spin_unlock_bh(&lock);
-	KUNIT_EXPECT_FALSE(test, lock.locked);
-}
 
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
@@ -216,8 +186,6 @@ static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_survives_too_many_warning_sites),
 	KUNIT_CASE(dispatch_warn_on_is_counted),
 	KUNIT_CASE(dispatch_stop_leaves_with_a_reason),
-	KUNIT_CASE(dispatch_locks_report_deadlocks),
-	KUNIT_CASE(dispatch_spinlocks_are_not_recursive),
 	{ 0 }
 };
 

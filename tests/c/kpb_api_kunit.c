@@ -712,34 +712,40 @@ static void api_machines_run_in_parallel(struct kunit *test)
 /* Machines that stop */
 
 /*
- * 64 MB of order-8 pins (1 MB), of which one in each of six PMDs is given back.
- * Refills are of single pages then, which the rules forbid for this reason: a
- * fresh PMD costs a page of the reserve and yields none, so that the fifth one
- * is a deadlock.
+ * A permission change across the border of two 1 GB leaves takes four tables,
+ * which is all of the reserve. What two refills left of their 2 MB is pinned,
+ * so the next refill must split, and there is no table for that.
  */
-static struct kpb_machine *api_deadlock(struct kunit *test, uint32_t *nr_ops)
-{
-	struct kpb_config config = api_config(12, API_PBA, MB(64));
-	struct kpb_machine *m;
-	int ret = 0;
-	uint32_t i;
+static const struct kpb_op api_deadlock_ops[] = {
+	{ .kind = KPB_OP_SET_MEMORY, .slot = (2U << 18) - 1, .arg = 2 },
+	{ .kind = KPB_OP_PIN, .slot = 1, .arg = 2 },
+	{ .kind = KPB_OP_PIN, .slot = 2, .arg = 2 },
+	{ .kind = KPB_OP_PIN, .slot = 3, .arg = 4 },
+	{ .kind = KPB_OP_PIN, .slot = 4, .arg = 5 },
+	{ .kind = KPB_OP_PIN, .slot = 5, .arg = 6 },
+	{ .kind = KPB_OP_PIN, .slot = 6, .arg = 7 },
+	{ .kind = KPB_OP_PIN, .slot = 7, .arg = 8 },
+	{ .kind = KPB_OP_ALLOC, .slot = 0 },
+	{ .kind = KPB_OP_FREE, .slot = 0 },
+};
+#define API_DEADLOCK_AT 8
 
-	config.allow_any_orders = 1;
-	config.refill_orders[1] = 0;
-	config.nr_refill_orders = 2;
+static struct kpb_machine *api_deadlock(struct kunit *test, uint64_t *failed_op)
+{
+	struct kpb_config config = api_config(12, API_PBA, MB(4096));
+	struct kpb_machine *m;
+
+	config.no_pcp = 1;
+	config.refill_orders[0] = 2;
+	config.nr_refill_orders = 1;
 	m = api_boot(test, &config);
 	KUNIT_EXPECT_EQ(test, kpb_machine_set_slots(m, 4000), 0);
-	for (i = 0; i < 64; i++)
-		KUNIT_EXPECT_EQ(test, api_op(m, KPB_OP_PIN, i, 1, 8), 0);
-	for (i = 20; i < 32; i += 2)
-		KUNIT_EXPECT_EQ(test, api_op(m, KPB_OP_UNPIN, i, 0, 0), 0);
-	for (i = 300; i < 4000; i++) {
-		ret = api_op(m, KPB_OP_ALLOC, i, 0, 0);
-		if (ret)
-			break;
-	}
-	KUNIT_EXPECT_EQ(test, ret, -EDEADLK);
-	*nr_ops = 64 + 6 + i - 300;
+	KUNIT_EXPECT_EQ(test,
+			kpb_replay(m, api_deadlock_ops,
+				   sizeof(api_deadlock_ops) /
+					   sizeof(api_deadlock_ops[0]),
+				   1, NULL, NULL, failed_op),
+			-EDEADLK);
 	return m;
 }
 
@@ -747,12 +753,13 @@ static void api_stopped_machine_says_why(struct kunit *test)
 {
 	char msg[KPB_MSG_BYTES];
 	struct kpb_machine *m;
-	uint32_t nr_ops;
+	uint64_t failed_op;
 
-	m = api_deadlock(test, &nr_ops);
+	m = api_deadlock(test, &failed_op);
 	KUNIT_EXPECT_EQ(test, kpb_machine_stopped(m, msg), 1);
-	KUNIT_EXPECT_CONTAINS(test, msg, "deadlock: mutex_lock() by its owner");
-	KUNIT_EXPECT_CONTAINS(test, msg, ".h:");
+	KUNIT_EXPECT_CONTAINS(test, msg,
+			      "pba.alloc_mutex, which it holds itself; path: ");
+	KUNIT_EXPECT_CONTAINS(test, msg, "split_kernel_leaf_mapping");
 }
 
 static void api_stopped_machine_changes_no_more(struct kunit *test)
@@ -761,9 +768,8 @@ static void api_stopped_machine_changes_no_more(struct kunit *test)
 	static struct api_snapshot before, after;
 	uint64_t failed_op;
 	struct kpb_machine *m;
-	uint32_t nr_ops;
 
-	m = api_deadlock(test, &nr_ops);
+	m = api_deadlock(test, &failed_op);
 	api_take_snapshot(m, &before);
 	KUNIT_EXPECT_EQ(test, kpb_machine_init(m), -EDEADLK);
 	KUNIT_EXPECT_EQ(test, kpb_machine_init_late(m), -EDEADLK);
@@ -784,26 +790,25 @@ static void api_stopped_machine_stays_readable(struct kunit *test)
 	struct kpb_state state;
 	struct kpb_machine *m;
 	uint64_t pfn;
+	uint64_t failed_op;
 	uint8_t byte;
-	uint32_t nr_ops;
 	int ret;
 
-	m = api_deadlock(test, &nr_ops);
+	m = api_deadlock(test, &failed_op);
 	KUNIT_EXPECT_EQ(test, kpb_machine_counters(m, &counters), 0);
-	KUNIT_EXPECT_GE(test, counters.allocs, 500);
-	KUNIT_EXPECT_EQ(test, counters.pins, 64);
+	KUNIT_EXPECT_EQ(test, counters.pins, 7);
 	KUNIT_EXPECT_EQ(test, counters.reserve_low_water_pages, 0);
 	KUNIT_EXPECT_EQ(test, kpb_machine_map_counters(m, map), 0);
-	KUNIT_EXPECT_GE(test, map[KPB_CAUSE_REFILL].split_pmd, 4);
+	KUNIT_EXPECT_EQ(test, map[KPB_CAUSE_OTHER].split_pmd, 2);
 	KUNIT_EXPECT_EQ(test, kpb_machine_state(m, &state), 0);
-	KUNIT_EXPECT_EQ(test, state.ops, nr_ops);
+	KUNIT_EXPECT_EQ(test, state.ops, API_DEADLOCK_AT);
 	/* the empty list had warned */
 	KUNIT_EXPECT_GE(test, kpb_machine_warnings(m, &warning, 1), 1);
 	KUNIT_EXPECT_CONTAINS(test, warning.file, "kpkeys_hardened_pgtables.c");
 	KUNIT_EXPECT_EQ(test, kpb_machine_slot_pfns(m, &pfn, 1), 4000);
 	KUNIT_EXPECT_EQ(test, kpb_machine_cached_pfns(m, &pfn, 1), 0);
 	KUNIT_EXPECT_GE(test, kpb_machine_free_pfns(m, 0, 0, &pfn, 1), 0);
-	KUNIT_EXPECT_EQ(test, kpb_machine_pageblock_types(m, &byte, 1), 32);
+	KUNIT_EXPECT_EQ(test, kpb_machine_pageblock_types(m, &byte, 1), 2048);
 	KUNIT_EXPECT_EQ(test, kpb_machine_pkeys(m, &pfn, &byte, 1), 0);
 	ret = kpb_machine_check(m, msg);
 	KUNIT_EXPECT_TRUE(test, ret == 0 || ret == -EUCLEAN);
@@ -812,32 +817,10 @@ static void api_stopped_machine_stays_readable(struct kunit *test)
 /* The operation that stopped it is named, counted in its replay. */
 static void api_stopped_replay_names_the_operation(struct kunit *test)
 {
-	static struct kpb_op ops[4000];
-	struct kpb_config config = api_config(12, API_PBA, MB(64));
-	uint64_t failed_op = 0, expected;
-	struct kpb_machine *m;
-	uint32_t nr_ops, i, n = 0;
+	uint64_t failed_op = 0;
 
-	/* the same life in one replay: see api_deadlock() */
-	m = api_deadlock(test, &nr_ops);
-	expected = nr_ops;
-	config.allow_any_orders = 1;
-	config.refill_orders[1] = 0;
-	config.nr_refill_orders = 2;
-	m = api_boot(test, &config);
-	KUNIT_EXPECT_EQ(test, kpb_machine_set_slots(m, 4000), 0);
-	for (i = 0; i < 64; i++)
-		ops[n++] = (struct kpb_op){ .slot = i,
-					    .kind = KPB_OP_PIN,
-					    .level = 1,
-					    .arg = 8 };
-	for (i = 20; i < 32; i += 2)
-		ops[n++] = (struct kpb_op){ .slot = i, .kind = KPB_OP_UNPIN };
-	for (i = 300; n < 4000; i++)
-		ops[n++] = (struct kpb_op){ .slot = i, .kind = KPB_OP_ALLOC };
-	KUNIT_EXPECT_EQ(test, kpb_replay(m, ops, n, 1, NULL, NULL, &failed_op),
-			-EDEADLK);
-	KUNIT_EXPECT_EQ(test, failed_op, expected);
+	api_deadlock(test, &failed_op);
+	KUNIT_EXPECT_EQ(test, failed_op, API_DEADLOCK_AT);
 }
 
 /* Stopping at boot is reported as well. */

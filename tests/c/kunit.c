@@ -239,6 +239,8 @@ static bool kunit_run_suite(const struct kunit_suite *suite)
 
 	printf("    KTAP version 1\n    # Subtest: %s\n    1..%u\n",
 	       suite->name, kunit_nr_wanted(suite));
+	if (suite->suite_init)
+		suite->suite_init();
 	for (test_case = suite->test_cases; test_case->run_case; test_case++) {
 		bool ok;
 
@@ -251,6 +253,8 @@ static bool kunit_run_suite(const struct kunit_suite *suite)
 		fflush(stdout);
 		all_ok &= ok;
 	}
+	if (suite->suite_exit)
+		suite->suite_exit();
 	return all_ok;
 }
 

@@ -83,11 +83,15 @@ struct kunit_case {
 /**
  * struct kunit_suite - the cases of one file
  * @name: of the area that they test
+ * @suite_init: before the first case, or NULL
+ * @suite_exit: after the last one, or NULL
  * @test_cases: ends with an element without a function
  * @next: private to kunit.c
  */
 struct kunit_suite {
 	const char *name;
+	void (*suite_init)(void);
+	void (*suite_exit)(void);
 	const struct kunit_case *test_cases;
 	struct kunit_suite *next;
 };

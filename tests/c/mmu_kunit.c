@@ -153,11 +153,94 @@ static void mmu_build_of_ptes_ends_anywhere(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Memory regions */
+
+/*
+ * A page is missing, the sixth of a PMD that follows a whole PMD at the start
+ * of the second largest leaf: its PTEs are in one table, which two regions
+ * share, without hints in the group of the hole; the PMDs of its contPMD have
+ * none either, and what lies beyond is as large as ever.
+ */
+static void mmu_build_shares_tables_between_regions(struct kunit *test)
+{
+	const u64 hole = TOP + PMD_SIZE + 5 * PAGE_SIZE;
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	struct kpb_machine *m;
+	const u64 *nr;
+
+	config.nr_holes = 1;
+	config.holes[0].base = config.phys_base + hole;
+	config.holes[0].size = PAGE_SIZE;
+	m = box_create(test, &config);
+	nr = m->nr_leaves;
+	KUNIT_EXPECT_EQ(test, nr[KPB_LEAF_PUD], BOX_PICK(3, 0, 0));
+	KUNIT_EXPECT_EQ(test, nr[KPB_LEAF_CONT_PMD],
+			BOX_PICK(512 - 16, 3 * 32, 3 * 32));
+	KUNIT_EXPECT_EQ(test, nr[KPB_LEAF_PMD], CONT_PMDS - 1);
+	KUNIT_EXPECT_EQ(test, nr[KPB_LEAF_CONT_PTE], PTRS_PER_PTE - CONT_PTES);
+	KUNIT_EXPECT_EQ(test, nr[KPB_LEAF_PTE], CONT_PTES - 1);
+	/* the PUDs' table with 4K pages, one of PMDs, one of PTEs */
+	KUNIT_EXPECT_EQ(test, m->nr_early_ptps, BOX_PICK(3, 2, 2));
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(hole) - 1), 0);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(hole)), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(hole) + 1), 0);
+	BOX_EXPECT_CLEAN(test);
+	KUNIT_EXPECT_EQ(test, box_granule.init(), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.init_late(), 0);
+	KUNIT_EXPECT_EQ(test, m->nr_unprotected, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* A hole of whole leaves costs nothing but what is at its ends. */
+static void mmu_build_leaves_whole_holes_out(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	struct kpb_machine *m;
+
+	config.nr_holes = 1;
+	config.holes[0].base = config.phys_base + TOP;
+	config.holes[0].size = 2 * TOP;
+	m = box_create(test, &config);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PUD], BOX_PICK(2, 0, 0));
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_CONT_PMD],
+			BOX_PICK(0, 64, 64));
+	KUNIT_EXPECT_EQ(test, m->nr_early_ptps, 1);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(TOP) - 1), 0);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(TOP)), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(3 * TOP) - 1), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(3 * TOP)), 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* A PTE table around a hole is written at once, the others wait. */
+static void mmu_build_of_ptes_goes_around_holes(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, 4 * PMD_SIZE);
+	struct kpb_machine *m;
+
+	config.ram_bytes = max(config.ram_bytes, MB(64));
+	config.nr_holes = 2;
+	config.holes[0].base = config.phys_base;
+	config.holes[0].size = 3 * PAGE_SIZE;
+	config.holes[1].base = config.phys_base + PMD_SIZE - PAGE_SIZE;
+	config.holes[1].size = 2 * PAGE_SIZE;
+	m = box_create(test, &config);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PTE],
+			(config.ram_bytes >> PAGE_SHIFT) - 5);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(0)), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(3 * PAGE_SIZE)), 0);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(PMD_SIZE) - 1), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(PMD_SIZE)), 255);
+	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(PMD_SIZE) + 1), 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
 /* Without memory for a table, of whatever level, there is no machine. */
 static void mmu_build_without_memory_stops(struct kunit *test)
 {
 	const u64 nr_tables = BOX_PICK(3, 2, 2);
-	u64 nr;
+	volatile u64 nr; /* kept over a longjmp() */
 
 	for (nr = 0; nr < nr_tables; nr++) {
 		/* one of each leaf: see mmu_builds[] */
@@ -167,8 +250,7 @@ static void mmu_build_without_memory_stops(struct kunit *test)
 
 		memset(m->swapper_pg_dir, 0, sizeof(m->swapper_pg_dir));
 		memset(&kpb_state()->ppa, 0, sizeof(kpb_state()->ppa));
-		m->nr_memblock_gaps = 0;
-		m->memblock_end = config.phys_base + nr * PAGE_SIZE;
+		box_memblock_leave(nr);
 		/* no table may hold what the first map left there */
 		memset((void *)box_addr(0), 0, nr_tables * PAGE_SIZE);
 		BOX_EXPECT_STOP(test, map_mem(),
@@ -638,6 +720,179 @@ static void mmu_split_retries_until_the_reserve_is_full(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
 }
 
+/* Static page tables */
+
+/* One change of the first pages of RAM, after everything else. */
+static void mmu_static_pgtables_get_the_pkey_last(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	const unsigned long nr = 1UL << BOX_LARGEST_ORDER;
+	struct kpb_machine *m;
+	const struct kpb_map_counters *c;
+	struct kpb_event events[256];
+	int64_t nr_events, i;
+	u64 last = 0;
+
+	config.nr_static_pgtables = 5;
+	m = box_create(test, &config);
+	c = &m->map_counters[KPB_CAUSE_LATE_INIT];
+	KUNIT_EXPECT_EQ(test, m->nr_unprotected, m->nr_early_ptps + 5);
+	KUNIT_EXPECT_EQ(test, box_granule.init(), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.record(256), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.init_late(), 0);
+	/* the first region, the chunk's used part, and these */
+	KUNIT_EXPECT_EQ(test, c->set_pkey_calls, 3);
+	KUNIT_EXPECT_EQ(test, c->set_pkey_pages, nr + m->nr_early_ptps + 5);
+	KUNIT_EXPECT_EQ(test, box_nr_pkey(box_start_pfn(), 6, 1), 5);
+	KUNIT_EXPECT_EQ(test, m->nr_unprotected, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+	nr_events = box_granule.events(events, 256);
+	for (i = 0; i < nr_events; i++)
+		if (events[i].kind == KPB_EVENT_SET_PKEY)
+			last = events[i].a;
+	KUNIT_EXPECT_EQ(test, last, box_start_pfn());
+	BOX_EXPECT_CLEAN(test);
+}
+
+static void mmu_static_pgtables_of_none_are_nothing(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	struct kpb_map_counters before = box_map_counters(), c;
+
+	arch_kpkeys_protect_static_pgtables();
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.set_pkey_calls, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+}
+
+/* Reports */
+
+static int mmu_prepare_well(void)
+{
+	return 0;
+}
+
+static bool mmu_never_ready(void)
+{
+	return false;
+}
+
+static void mmu_split_that_is_never_ready_stops(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	static struct kpb_allocator_ops ops;
+	unsigned long addr = box_addr(TOP + P);
+
+	ops = *m->ops;
+	ops.prepare_direct_map_split = mmu_prepare_well;
+	ops.ready_for_direct_map_split = mmu_never_ready;
+	m->ops = &ops;
+	BOX_EXPECT_STOP(test, split_kernel_leaf_mapping(addr, addr + P),
+			"livelock: kpkeys_prepare_direct_map_split() succeeds");
+	KUNIT_EXPECT_CONTAINS(test, m->border.msg,
+			      "path: split_kernel_leaf_mapping");
+	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
+}
+
+/* Ready at the last try that there is. */
+static unsigned int mmu_nr_not_ready;
+
+static bool mmu_ready_in_the_end(void)
+{
+	return !mmu_nr_not_ready || !mmu_nr_not_ready--;
+}
+
+static void mmu_split_is_tried_a_thousand_times(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	static struct kpb_allocator_ops ops;
+	unsigned long addr = box_addr(TOP + P);
+
+	ops = *m->ops;
+	ops.prepare_direct_map_split = mmu_prepare_well;
+	ops.ready_for_direct_map_split = mmu_ready_in_the_end;
+	m->ops = &ops;
+	mmu_nr_not_ready = 999;
+	KUNIT_EXPECT_EQ(test, split_kernel_leaf_mapping(addr, addr + P), 0);
+	KUNIT_EXPECT_EQ(test, mmu_nr_not_ready, 0);
+}
+
+/* A task can be stopped with the lock in its hands, before anything is split. */
+static void mmu_split_can_be_stopped_at(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	const struct kpb_step step = {
+		.op = { .kind = KPB_OP_SET_MEMORY,
+			.slot = (u32)(TOP >> PAGE_SHIFT) + 1,
+			.arg = 1 },
+		.task = 3,
+		.stop_at = KPB_POINT_SPLIT,
+	};
+	struct kpb_map_counters before = box_map_counters(), c;
+	struct kpb_step_result result;
+
+	KUNIT_EXPECT_EQ(test, box_granule.step(&step, &result), 0);
+	KUNIT_EXPECT_EQ(test, result.state, KPB_TASK_STOPPED);
+	KUNIT_EXPECT_EQ(test, result.point, KPB_POINT_SPLIT);
+	KUNIT_EXPECT_PTR_EQ(test, m->pgtable_split_lock.owner, &m->tasks[3]);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.descriptor_writes, 0);
+	KUNIT_EXPECT_EQ(test, box_granule.resume(3, 0, 0, &result), 0);
+	KUNIT_EXPECT_EQ(test, result.state, KPB_TASK_IDLE);
+	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.split_contpte, 1);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* One page of a fresh largest leaf: every split there is, from the top. */
+static void mmu_split_events_name_the_leaves(struct kunit *test)
+{
+	const u64 start = TOP + CONT_PMD_SIZE % TOP + PMD_SIZE + CONT_PTE_SIZE +
+			  PAGE_SIZE;
+	const struct kpb_event wanted[] = {
+		{ .kind = KPB_EVENT_SPLIT_PTP },
+		{ .kind = KPB_EVENT_SPLIT,
+		  .b = KPB_SIZE_PUD,
+		  .a = TOP >> PAGE_SHIFT },
+		{ .kind = KPB_EVENT_SPLIT,
+		  .b = KPB_SIZE_CONTPMD,
+		  .a = (TOP + CONT_PMD_SIZE % TOP) >> PAGE_SHIFT },
+		{ .kind = KPB_EVENT_SPLIT_PTP },
+		{ .kind = KPB_EVENT_SPLIT,
+		  .b = KPB_SIZE_PMD,
+		  .a = (TOP + CONT_PMD_SIZE % TOP + PMD_SIZE) >> PAGE_SHIFT },
+		{ .kind = KPB_EVENT_SPLIT,
+		  .b = KPB_SIZE_CONTPTE,
+		  .a = (start - PAGE_SIZE) >> PAGE_SHIFT },
+	};
+	/* without PUD leaves the first two do not happen */
+	size_t skip = BOX_PICK(0, 2, 2), nr = ARRAY_SIZE(wanted) - skip, i;
+	struct kpb_event events[ARRAY_SIZE(wanted) + 1];
+	unsigned long head;
+
+	box_boot_pba(test, BOX_LARGE_BYTES);
+	head = page_to_pfn(
+		list_first_entry(&get_pba()->cached_list, struct page, lru));
+	KUNIT_EXPECT_EQ(test, box_granule.record(16), 0);
+	KUNIT_EXPECT_EQ(test,
+			split_kernel_leaf_mapping(box_addr(start),
+						  box_addr(start + P)),
+			0);
+	KUNIT_ASSERT_EQ(test, box_granule.events(events, nr + 1), (int64_t)nr);
+	for (i = 0; i < nr; i++) {
+		const struct kpb_event *want = &wanted[i + skip];
+
+		KUNIT_EXPECT_EQ(test, events[i].kind, want->kind);
+		if (want->kind == KPB_EVENT_SPLIT_PTP) {
+			KUNIT_EXPECT_EQ(test, events[i].a, head--);
+			continue;
+		}
+		KUNIT_EXPECT_EQ(test, events[i].a, box_start_pfn() + want->a);
+		KUNIT_EXPECT_EQ(test, events[i].b, want->b);
+	}
+}
+
 /* Every split, wherever it happens, keeps the sum of all leaves. */
 static void mmu_split_conserves_memory(struct kunit *test)
 {
@@ -677,6 +932,9 @@ static const struct kunit_case mmu_test_cases[] = {
 			 mmu_builds_gen_params),
 	KUNIT_CASE(mmu_build_of_ptes_has_no_hints),
 	KUNIT_CASE(mmu_build_of_ptes_ends_anywhere),
+	KUNIT_CASE(mmu_build_shares_tables_between_regions),
+	KUNIT_CASE(mmu_build_leaves_whole_holes_out),
+	KUNIT_CASE(mmu_build_of_ptes_goes_around_holes),
 	KUNIT_CASE(mmu_build_without_memory_stops),
 	KUNIT_CASE(mmu_deferred_tables_are_written_one_by_one),
 	KUNIT_CASE_PARAM(mmu_split_costs_what_the_rule_says,
@@ -693,12 +951,20 @@ static const struct kunit_case mmu_test_cases[] = {
 	KUNIT_CASE(mmu_split_beyond_ram_is_nothing),
 	KUNIT_CASE(mmu_split_retries_until_the_reserve_is_full),
 	KUNIT_CASE(mmu_split_across_pgd_entries),
+	KUNIT_CASE(mmu_static_pgtables_get_the_pkey_last),
+	KUNIT_CASE(mmu_static_pgtables_of_none_are_nothing),
+	KUNIT_CASE(mmu_split_that_is_never_ready_stops),
+	KUNIT_CASE(mmu_split_is_tried_a_thousand_times),
+	KUNIT_CASE(mmu_split_can_be_stopped_at),
+	KUNIT_CASE(mmu_split_events_name_the_leaves),
 	KUNIT_CASE(mmu_split_conserves_memory),
 	{ 0 }
 };
 
 static struct kunit_suite mmu_test_suite = {
 	.name = BOX_SUITE("mmu"),
+	.suite_init = box_pcp_off,
+	.suite_exit = box_pcp_on,
 	.test_cases = mmu_test_cases,
 };
 kunit_test_suite(mmu_test_suite);

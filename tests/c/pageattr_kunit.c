@@ -341,6 +341,270 @@ static void pageattr_walks_leaves_of_all_sizes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
 }
 
+/*
+ * The worst there is, as an operation: 60,003 pages of which the ends lie in
+ * different largest leaves, both untouched: 4, 2, 2 tables. What lies between
+ * is changed in leaves as large as they are.
+ */
+static void pageattr_changes_an_arbitrary_range(struct kunit *test)
+{
+	const unsigned long nr = 60003, below = 20001;
+	struct kpb_machine *m = box_boot_pba(test, 2 * BOX_LARGE_BYTES);
+	unsigned long first = box_pfn(2 * TOP) - below, pfn;
+	struct kpb_map_counters before = box_map_counters(), c;
+
+	KUNIT_EXPECT_EQ(test,
+			box_op(KPB_OP_SET_MEMORY,
+			       (u32)(first - box_start_pfn()), nr >> 8,
+			       nr & 0xff),
+			0);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.split_ptps, BOX_PICK(4, 2, 2));
+	KUNIT_EXPECT_EQ(test, c.split_pud, BOX_PICK(2, 0, 0));
+	KUNIT_EXPECT_EQ(test, c.split_contpmd, 2);
+	KUNIT_EXPECT_EQ(test, c.split_pmd, 2);
+	KUNIT_EXPECT_EQ(test, c.split_contpte, 2);
+	KUNIT_EXPECT_EQ(test, c.tlbi_full, 1);
+	KUNIT_EXPECT_EQ(test, c.set_pkey_calls, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.range_changes, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.failed_range_changes, 0);
+	for (pfn = first - 64; pfn < first + nr + 64; pfn++) {
+		bool inside = pfn >= first && pfn < first + nr;
+
+		if (!!(kpb_leaf_desc(pfn) & PTE_RDONLY) != inside)
+			KUNIT_FAIL(test, "frame %#lx: wrong permission", pfn);
+	}
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* Nothing is mapped in a hole, be it a page or more. */
+static void pageattr_stops_at_a_hole_in_memory(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_LARGE_BYTES);
+	const u64 hole = TOP + 5 * PAGE_SIZE;
+	struct kpb_machine *m;
+
+	config.nr_holes = 2;
+	config.holes[0].base = config.phys_base + hole;
+	config.holes[0].size = PAGE_SIZE;
+	config.holes[1].base = config.phys_base + 2 * TOP;
+	config.holes[1].size = PMD_SIZE;
+	m = box_boot(test, &config);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(hole), 1, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(hole - 2 * PAGE_SIZE), 4),
+			-EINVAL);
+	KUNIT_EXPECT_TRUE(test, kpb_leaf_desc(box_pfn(hole) - 1) & PTE_RDONLY);
+	KUNIT_EXPECT_FALSE(test, kpb_leaf_desc(box_pfn(hole) + 1) & PTE_RDONLY);
+	KUNIT_EXPECT_EQ(test, kpb_leaf_desc(box_pfn(hole)), 0);
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(2 * TOP), 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* Injected faults */
+
+static void pageattr_fail(u32 mode, u64 n, u32 half, int pkey)
+{
+	const struct kpb_fault fault = {
+		.mode = mode,
+		.n = n,
+		.half = half,
+		.pkey = pkey,
+	};
+
+	box_granule.set_fault(KPB_POINT_SET_PKEY, &fault);
+}
+
+/* Before anything is done, but the attempt counts. */
+static void pageattr_injected_error_comes_first(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	struct kpb_map_counters before = box_map_counters(), c;
+
+	pageattr_fail(KPB_FAULT_NTH, 2, 0, -1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(TOP), 1, 1), 0);
+	before = box_map_counters();
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(TOP + PMD_SIZE), 4, 1),
+			-ENOMEM);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.set_pkey_calls, 1);
+	KUNIT_EXPECT_EQ(test, c.set_pkey_pages, 4);
+	KUNIT_EXPECT_EQ(test, c.descriptor_writes, 0);
+	KUNIT_EXPECT_EQ(test, c.split_ptps, 0);
+	KUNIT_EXPECT_EQ(test, c.tlbi_single, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.faults_injected, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+	KUNIT_EXPECT_EQ(test, m->cause, KPB_CAUSE_OTHER);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(TOP + PMD_SIZE), 4, 1),
+			0);
+	/* permissions are not this point's */
+	pageattr_fail(KPB_FAULT_EVERY, 1, 0, -1);
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(TOP), 1), 0);
+}
+
+static void pageattr_injected_error_is_for_one_pkey(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
+
+	box_boot(test, &config);
+	pageattr_fail(KPB_FAULT_EVERY, 2, 0, KPKEYS_PKEY_DEFAULT);
+	/* only these are numbered */
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 1), 0);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 0), 0);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 1), 0);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 0), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 2), 0);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 0), 0);
+	pageattr_fail(KPB_FAULT_OFF, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(0), 1, 0), 0);
+	KUNIT_EXPECT_EQ(test, kpb_this->counters.faults_injected, 1);
+}
+
+/* Half of a range in a fresh largest leaf: how many pages have the pkey? */
+struct pageattr_half {
+	const char *name;
+	u64 size;
+	unsigned long changed;
+};
+
+static const struct pageattr_half pageattr_halves[] = {
+	{ "one page", PAGE_SIZE, 1 },
+	{ "two pages", 2 * PAGE_SIZE, 1 },
+	/* the second of three begins before the middle */
+	{ "three pages", 3 * PAGE_SIZE, 2 },
+	{ "four pages", 4 * PAGE_SIZE, 2 },
+	/* a group of PTEs is as many leaf entries */
+	{ "a contPTE group", CONT_PTE_SIZE, CONT_PTES / 2 },
+	{ "one PMD", PMD_SIZE, PTRS_PER_PTE },
+	{ "two PMDs", 2 * PMD_SIZE, PTRS_PER_PTE },
+	{ "three PMDs", 3 * PMD_SIZE, 2 * PTRS_PER_PTE },
+};
+
+KUNIT_ARRAY_PARAM(pageattr_halves, pageattr_halves)
+
+static void pageattr_injected_error_half_way(struct kunit *test)
+{
+	const struct pageattr_half *param = test->param_value;
+	unsigned long nr = param->size >> PAGE_SHIFT, first;
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	struct kpb_map_counters before = box_map_counters(), c;
+	unsigned long start = box_addr(TOP);
+	u64 nr_pkey_pages = m->nr_pkey_pages;
+
+	first = box_pfn(TOP);
+	pageattr_fail(KPB_FAULT_NTH, 1, 1, 1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(start, (int)nr, 1), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, box_nr_pkey(first, nr, 1), param->changed);
+	KUNIT_EXPECT_EQ(test, box_nr_pkey(first, param->changed, 1),
+			param->changed);
+	KUNIT_EXPECT_EQ(test, m->nr_pkey_pages, nr_pkey_pages + param->changed);
+	/* no flush; and both ends are split, which is not done again */
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.tlbi_single, 0);
+	KUNIT_EXPECT_EQ(test, c.tlbi_full, 0);
+	KUNIT_EXPECT_EQ(test, c.set_pkey_calls, 1);
+	before = box_map_counters();
+	KUNIT_EXPECT_EQ(test,
+			split_kernel_leaf_mapping(start, start + param->size),
+			0);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.descriptor_writes, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.warnings, 0);
+}
+
+/* If not even the split is possible, that is the error, and it warns. */
+static void pageattr_injected_error_half_way_without_split(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	int ret;
+
+	box_create(test, &config);
+	pageattr_fail(KPB_FAULT_NTH, 1, 1, -1);
+	BOX_EXPECT_WARNINGS(test, 2,
+			    ret = set_memory_pkey(box_addr(TOP), 4, 1));
+	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+	KUNIT_EXPECT_EQ(test, box_nr_pkey(box_pfn(TOP), 4, 0), 4);
+}
+
+/* Nor does it matter if nothing is mapped there. */
+static void pageattr_injected_error_half_way_of_nothing(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	unsigned long nr_pkey_pages = m->nr_pkey_pages;
+
+	pageattr_fail(KPB_FAULT_EVERY, 1, 1, -1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(600ULL << 30), 4, 1),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(5ULL << 40), 4, 1),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, m->nr_pkey_pages, nr_pkey_pages);
+}
+
+/* What was fetched is in flight until its pkey is set. */
+static void pageattr_success_lands_pages(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	struct page *page = alloc_pages(GFP_KERNEL, 2);
+	unsigned long addr = (unsigned long)page_address(page);
+
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 4);
+	pageattr_fail(KPB_FAULT_NTH, 1, 0, -1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(addr, 4, 1), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(addr, 4, 0), 0);
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 4);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(addr, 3, 1), 0);
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(addr, 4, 1), 0);
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 0);
+}
+
+/* Events */
+
+static void pageattr_expect_event(struct kunit *test,
+				  const struct kpb_event *ev, u8 kind, u64 a,
+				  u32 b, u32 c)
+{
+	KUNIT_EXPECT_EQ(test, ev->kind, kind);
+	KUNIT_EXPECT_EQ(test, ev->a, a);
+	KUNIT_EXPECT_EQ(test, ev->b, b);
+	KUNIT_EXPECT_EQ(test, ev->c, c);
+}
+
+static void pageattr_events_tell_what_happened(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_LARGE_BYTES);
+	unsigned long pfn;
+	struct kpb_event ev[16];
+
+	box_boot(test, &config);
+	pfn = box_pfn(TOP);
+	KUNIT_EXPECT_EQ(test, box_granule.record(16), 0);
+	set_memory_pkey(box_addr(TOP), 3, 1);
+	set_memory_ro(box_addr(TOP + PAGE_SIZE), PTRS_PER_PTE);
+	pageattr_fail(KPB_FAULT_NTH, 1, 0, -1);
+	set_memory_pkey(box_addr(TOP), 2, 0);
+	set_memory_ro(box_addr(PGDIR_SIZE * (PTRS_PER_PGD - 1)), 1);
+	KUNIT_ASSERT_EQ(test, box_granule.events(ev, 16), 9);
+	pageattr_expect_event(test, &ev[0], KPB_EVENT_SET_PKEY, pfn, 3, 1);
+	pageattr_expect_event(test, &ev[1], KPB_EVENT_TLBI, pfn, 3, 0);
+	pageattr_expect_event(test, &ev[2], KPB_EVENT_SET_MEMORY, pfn + 1,
+			      PTRS_PER_PTE, 0);
+	pageattr_expect_event(test, &ev[3], KPB_EVENT_TLBI, pfn + 1,
+			      PTRS_PER_PTE, 1);
+	pageattr_expect_event(test, &ev[4], KPB_EVENT_SET_PKEY, pfn, 2, 0);
+	pageattr_expect_event(test, &ev[5], KPB_EVENT_FAULT, KPB_POINT_SET_PKEY,
+			      0, 0);
+	pageattr_expect_event(test, &ev[6], KPB_EVENT_SET_FAILED, pfn, 2,
+			      ENOMEM);
+	KUNIT_EXPECT_EQ(test, ev[7].kind, KPB_EVENT_SET_MEMORY);
+	KUNIT_EXPECT_EQ(test, ev[8].kind, KPB_EVENT_SET_FAILED);
+	KUNIT_EXPECT_EQ(test, ev[8].c, EINVAL);
+	KUNIT_EXPECT_EQ(test, ev[0].cause, KPB_CAUSE_REFILL);
+	KUNIT_EXPECT_EQ(test, ev[2].cause, KPB_CAUSE_OTHER);
+	KUNIT_EXPECT_EQ(test, ev[4].cause, KPB_CAUSE_RELEASE);
+}
+
 static const struct kunit_case pageattr_test_cases[] = {
 	KUNIT_CASE_PARAM(pageattr_pkey_is_in_bits_60_to_62,
 			 pageattr_leaves_gen_params),
@@ -354,6 +618,16 @@ static const struct kunit_case pageattr_test_cases[] = {
 	KUNIT_CASE(pageattr_stops_at_a_hole),
 	KUNIT_CASE(pageattr_refuses_what_is_not_ram),
 	KUNIT_CASE(pageattr_walks_leaves_of_all_sizes),
+	KUNIT_CASE(pageattr_changes_an_arbitrary_range),
+	KUNIT_CASE(pageattr_stops_at_a_hole_in_memory),
+	KUNIT_CASE(pageattr_injected_error_comes_first),
+	KUNIT_CASE(pageattr_injected_error_is_for_one_pkey),
+	KUNIT_CASE_PARAM(pageattr_injected_error_half_way,
+			 pageattr_halves_gen_params),
+	KUNIT_CASE(pageattr_injected_error_half_way_without_split),
+	KUNIT_CASE(pageattr_injected_error_half_way_of_nothing),
+	KUNIT_CASE(pageattr_success_lands_pages),
+	KUNIT_CASE(pageattr_events_tell_what_happened),
 	{ 0 }
 };
 

@@ -42,8 +42,14 @@ static unsigned long fake_scan(struct shrinker *shrinker,
 	return sc->nr_to_scan / 2;
 }
 
-static void fake_init(unsigned long nr_objects, int seeks, long batch)
+static void fake_init(struct kunit *test, unsigned long nr_objects, int seeks,
+		      long batch)
 {
+	struct kpb_config config = box_config(BOX_NULL, BOX_SMALL_BYTES);
+
+	/* somebody must count the scans */
+	if (!kpb_this)
+		box_create(test, &config);
 	memset(&fake, 0, sizeof(fake));
 	fake.shrinker.count_objects = fake_count;
 	fake.shrinker.scan_objects = fake_scan;
@@ -67,7 +73,7 @@ static void shrinker_seeks_zero_asks_for_half(struct kunit *test)
 
 	/* half of 1000 in batches of 100, whatever the priority */
 	for (i = 0; i < ARRAY_SIZE(priorities); i++) {
-		fake_init(1000, 0, 100);
+		fake_init(test, 1000, 0, 100);
 		KUNIT_EXPECT_EQ(test, fake_shrink(priorities[i]), 5 * 50);
 		KUNIT_EXPECT_EQ(test, fake.nr_calls, 5);
 		KUNIT_EXPECT_EQ(test, fake.asked[0], 100);
@@ -78,7 +84,7 @@ static void shrinker_seeks_zero_asks_for_half(struct kunit *test)
 
 static void shrinker_less_than_a_batch_is_deferred(struct kunit *test)
 {
-	fake_init(1000, 0, 300);
+	fake_init(test, 1000, 0, 300);
 	/* 500: one batch of 300, and 200 for later */
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 150);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 1);
@@ -93,7 +99,7 @@ static void shrinker_less_than_a_batch_is_deferred(struct kunit *test)
 /* Nothing is done before a batch has come together. */
 static void shrinker_small_targets_wait_for_a_batch(struct kunit *test)
 {
-	fake_init(700, 0, 512);
+	fake_init(test, 700, 0, 512);
 	/* 350, then 350 + 350 = 700: a batch, and 188 for later */
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 0);
@@ -107,7 +113,7 @@ static void shrinker_small_targets_wait_for_a_batch(struct kunit *test)
 /* Or as much as there is at all, which may be less than a batch. */
 static void shrinker_small_caches_are_scanned_whole(struct kunit *test)
 {
-	fake_init(100, 0, 512);
+	fake_init(test, 100, 0, 512);
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
 	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 50);
 	/* 50 + 50 is everything */
@@ -120,7 +126,7 @@ static void shrinker_small_caches_are_scanned_whole(struct kunit *test)
 /* Old work counts less the lighter the pressure, and stays deferred. */
 static void shrinker_deferred_work_is_scaled_by_priority(struct kunit *test)
 {
-	fake_init(1000, 0, 100);
+	fake_init(test, 1000, 0, 100);
 	fake.shrinker.nr_deferred = 800;
 	/* (800 >> 3) + 500 = 600: six batches; 800 + 500 - 600 for later */
 	KUNIT_EXPECT_EQ(test, fake_shrink(3), 300);
@@ -130,7 +136,7 @@ static void shrinker_deferred_work_is_scaled_by_priority(struct kunit *test)
 
 static void shrinker_target_is_capped_at_twice_the_count(struct kunit *test)
 {
-	fake_init(200, 0, 100);
+	fake_init(test, 200, 0, 100);
 	fake.shrinker.nr_deferred = 100000;
 	/* 400: four batches; what is left is capped, too */
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 200);
@@ -140,14 +146,14 @@ static void shrinker_target_is_capped_at_twice_the_count(struct kunit *test)
 
 static void shrinker_stop_ends_the_round(struct kunit *test)
 {
-	fake_init(1000, 0, 100);
+	fake_init(test, 1000, 0, 100);
 	fake.stop_at = 3;
 	/* two batches of five; the third is not counted as done */
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 100);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 3);
 	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 300);
 	/* at once */
-	fake_init(1000, 0, 100);
+	fake_init(test, 1000, 0, 100);
 	fake.stop_at = 1;
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 1);
@@ -157,7 +163,7 @@ static void shrinker_stop_ends_the_round(struct kunit *test)
 /* What a cache says it scanned counts, not what it was asked for. */
 static void shrinker_counts_what_was_scanned(struct kunit *test)
 {
-	fake_init(1000, 0, 100);
+	fake_init(test, 1000, 0, 100);
 	fake.scan_step = 150;
 	/* 500, 350, 200, 50: three calls; 500 - 450 for later */
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 150);
@@ -167,13 +173,13 @@ static void shrinker_counts_what_was_scanned(struct kunit *test)
 
 static void shrinker_empty_cache_is_left_alone(struct kunit *test)
 {
-	fake_init(0, 0, 100);
+	fake_init(test, 0, 0, 100);
 	fake.shrinker.nr_deferred = 77;
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), SHRINK_EMPTY);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 0);
 	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 77);
 	/* one object: half of it is nothing */
-	fake_init(1, 0, 100);
+	fake_init(test, 1, 0, 100);
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 0);
 	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 0);
@@ -182,7 +188,7 @@ static void shrinker_empty_cache_is_left_alone(struct kunit *test)
 /* With seeks the target is 4 / seeks of the count, shifted by priority. */
 static void shrinker_seeks_follow_the_priority(struct kunit *test)
 {
-	fake_init(8192, DEFAULT_SEEKS, 0);
+	fake_init(test, 8192, DEFAULT_SEEKS, 0);
 	/* (8192 >> 4) * 4 / 2 = 1024, in batches of 128 */
 	KUNIT_EXPECT_EQ(test, fake_shrink(4), 8 * 64);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 8);

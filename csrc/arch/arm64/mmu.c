@@ -26,6 +26,7 @@
 
 #include <asm/pgtable.h>
 #include <linux/kpkeys.h>
+#include <linux/memblock.h>
 #include <linux/mutex.h>
 #include <linux/set_memory.h>
 
@@ -33,6 +34,9 @@
 
 #define NO_BLOCK_MAPPINGS BIT(0)
 #define NO_CONT_MAPPINGS BIT(1)
+
+/* kpb: how often a split is prepared before somebody has to be told */
+#define KPB_MAX_SPLIT_TRIES 1000
 
 /* kpb: leaves by size, kept in step so that they need no walk */
 static inline void kpb_count_leaves(enum kpb_leaf leaf, long nr)
@@ -93,20 +97,22 @@ static int alloc_init_cont_pte(pmd_t *pmdp, unsigned long addr,
 			       unsigned long end, phys_addr_t phys, int flags)
 {
 	unsigned long next;
-	phys_addr_t table;
 
-	table = early_pgtable_alloc();
-	if (!table)
-		return -ENOMEM;
+	/* a table that is shared with the region before this one is there */
+	if (!pmd_present(READ_ONCE(*pmdp))) {
+		phys_addr_t table = early_pgtable_alloc();
 
-	/* kpb: a whole table of PTEs without hints can wait */
-	if ((flags & NO_CONT_MAPPINGS) && end - addr == PMD_SIZE) {
-		__set_desc(&pmdp->pmd, table | KPB_PMD_DEFERRED);
-		kpb_count_leaves(KPB_LEAF_PTE, PTRS_PER_PTE);
-		return 0;
+		if (!table)
+			return -ENOMEM;
+		/* kpb: a whole table of PTEs without hints can wait */
+		if ((flags & NO_CONT_MAPPINGS) && end - addr == PMD_SIZE) {
+			__set_desc(&pmdp->pmd, table | KPB_PMD_DEFERRED);
+			kpb_count_leaves(KPB_LEAF_PTE, PTRS_PER_PTE);
+			return 0;
+		}
+		__set_desc(&pmdp->pmd, kpb_table_desc(table));
 	}
 
-	__set_desc(&pmdp->pmd, kpb_table_desc(table));
 	do {
 		enum kpb_leaf leaf = KPB_LEAF_PTE;
 		u64 attrs = PAGE_KERNEL_ATTRS;
@@ -155,7 +161,7 @@ static int alloc_init_cont_pmd(pud_t *pudp, unsigned long addr,
 {
 	unsigned long next;
 
-	/* a folded PUD entry can have its table from an earlier region */
+	/* a table that is shared with the region before this one is there */
 	if (!pud_present(pudp_get(pudp))) {
 		phys_addr_t table = early_pgtable_alloc();
 
@@ -238,24 +244,27 @@ static int __create_pgd_mapping(phys_addr_t phys, unsigned long virt,
 }
 
 /**
- * map_mem() - build the linear map of all RAM
+ * map_mem() - build the linear map of all memory, region by region
  *
- * kpb: one region; the alias of the kernel image and the KFENCE pool are not
- * part of it.
+ * kpb: the alias of the kernel image and the KFENCE pool are not part of it.
  */
 void map_mem(void)
 {
-	struct zone *zone = &kpb_this->zone;
-	phys_addr_t start = (phys_addr_t)zone->zone_start_pfn << PAGE_SHIFT;
-	phys_addr_t end = (phys_addr_t)zone->zone_end_pfn << PAGE_SHIFT;
+	const struct memblock_type *memory = &kpb_this->memblock.memory;
+	unsigned long i;
 	int flags = 0;
 
 	if (force_pte_mapping())
 		flags = NO_BLOCK_MAPPINGS | NO_CONT_MAPPINGS;
-	if (__create_pgd_mapping(start, (unsigned long)__va(start), end - start,
-				 flags))
-		kpb_stop(__FILE__, __LINE__,
-			 "no memory for the linear map's own tables");
+	for (i = 0; i < memory->cnt; i++) {
+		const struct memblock_region *rgn = &memory->regions[i];
+
+		if (__create_pgd_mapping(rgn->base,
+					 (unsigned long)__va(rgn->base),
+					 rgn->size, flags))
+			kpb_stop(__FILE__, __LINE__,
+				 "no memory for the linear map's own tables");
+	}
 }
 
 /* Splitting the map */
@@ -263,21 +272,33 @@ void map_mem(void)
 static phys_addr_t pgd_pgtable_alloc_init_mm_gfp(gfp_t gfp)
 {
 	/* every entry is about to be written */
-	struct page *page = kpkeys_pgtable_alloc(gfp & ~__GFP_ZERO);
+	struct page *page;
 
+	KPB_FRAME();
+	page = kpkeys_pgtable_alloc(gfp & ~__GFP_ZERO);
 	if (!page)
 		return INVALID_PHYS_ADDR;
 	kpb_this->nr_split_ptps++;
 	kpb_map_counters()->split_ptps++;
+	kpb_event(KPB_EVENT_SPLIT_PTP, page_to_pfn(page), 0, 0);
 	kpb_note_reserve();
 	return page_to_phys(page);
 }
 
+/* kpb: a leaf at @phys is no more */
+static inline void kpb_note_split(phys_addr_t phys, enum kpb_leaf_size size)
+{
+	kpb_this->op_events |= KPB_EV_SPLIT;
+	kpb_event(KPB_EVENT_SPLIT, phys >> PAGE_SHIFT, size, 0);
+}
+
 static void split_contpte(pte_t *ptep)
 {
+	phys_addr_t phys;
 	int i;
 
 	ptep = (pte_t *)ALIGN_DOWN((uintptr_t)ptep, sizeof(*ptep) * CONT_PTES);
+	phys = kpb_desc_phys(pte_val(ptep_get(ptep)));
 	for (i = 0; i < CONT_PTES; i++, ptep++)
 		__set_desc(&ptep->pte, pte_val(ptep_get(ptep)) & ~PTE_CONT);
 
@@ -285,7 +306,7 @@ static void split_contpte(pte_t *ptep)
 	kpb_count_leaves(KPB_LEAF_PTE, CONT_PTES);
 	kpb_map_counters()->split_contpte++;
 	kpb_map_counters()->descriptor_writes += CONT_PTES;
-	kpb_this->op_events |= KPB_EV_SPLIT;
+	kpb_note_split(phys, KPB_SIZE_CONTPTE);
 }
 
 static int split_pmd(pmd_t *pmdp, pmd_t pmd, gfp_t gfp, bool to_cont)
@@ -314,15 +335,17 @@ static int split_pmd(pmd_t *pmdp, pmd_t pmd, gfp_t gfp, bool to_cont)
 			 PTRS_PER_PTE);
 	kpb_map_counters()->split_pmd++;
 	kpb_map_counters()->descriptor_writes += PTRS_PER_PTE + 1;
-	kpb_this->op_events |= KPB_EV_SPLIT;
+	kpb_note_split(kpb_desc_phys(pmd_val(pmd)), KPB_SIZE_PMD);
 	return 0;
 }
 
 static void split_contpmd(pmd_t *pmdp)
 {
+	phys_addr_t phys;
 	int i;
 
 	pmdp = (pmd_t *)ALIGN_DOWN((uintptr_t)pmdp, sizeof(*pmdp) * CONT_PMDS);
+	phys = kpb_desc_phys(pmd_val(*pmdp));
 	for (i = 0; i < CONT_PMDS; i++, pmdp++)
 		__set_desc(&pmdp->pmd, pmd_val(*pmdp) & ~PTE_CONT);
 
@@ -330,7 +353,7 @@ static void split_contpmd(pmd_t *pmdp)
 	kpb_count_leaves(KPB_LEAF_PMD, CONT_PMDS);
 	kpb_map_counters()->split_contpmd++;
 	kpb_map_counters()->descriptor_writes += CONT_PMDS;
-	kpb_this->op_events |= KPB_EV_SPLIT;
+	kpb_note_split(phys, KPB_SIZE_CONTPMD);
 }
 
 #if CONFIG_PGTABLE_LEVELS > 3
@@ -360,7 +383,7 @@ static int split_pud(pud_t *pudp, pud_t pud, gfp_t gfp, bool to_cont)
 			 PTRS_PER_PMD);
 	kpb_map_counters()->split_pud++;
 	kpb_map_counters()->descriptor_writes += PTRS_PER_PMD + 1;
-	kpb_this->op_events |= KPB_EV_SPLIT;
+	kpb_note_split(kpb_desc_phys(pud_val(pud)), KPB_SIZE_PUD);
 	return 0;
 }
 #else
@@ -448,6 +471,7 @@ static bool split_leaf_mapping_possible(void)
  */
 int split_kernel_leaf_mapping(unsigned long start, unsigned long end)
 {
+	unsigned int nr_tries = 0;
 	int ret;
 
 	if (!linear_map_requires_bbml2())
@@ -457,6 +481,7 @@ int split_kernel_leaf_mapping(unsigned long start, unsigned long end)
 	if (start != (start & PAGE_MASK) || end != (end & PAGE_MASK))
 		return -EINVAL;
 
+	KPB_FRAME();
 retry:
 	ret = kpkeys_prepare_direct_map_split();
 	if (ret)
@@ -465,8 +490,13 @@ retry:
 	mutex_lock(&kpb_this->pgtable_split_lock);
 	if (!kpkeys_ready_for_direct_map_split()) {
 		mutex_unlock(&kpb_this->pgtable_split_lock);
+		/* kpb: what would hang a kernel ends the machine */
+		if (++nr_tries == KPB_MAX_SPLIT_TRIES)
+			kpb_stop(__FILE__, __LINE__,
+				 "livelock: kpkeys_prepare_direct_map_split() succeeds but ready never does");
 		goto retry;
 	}
+	kpb_point(KPB_POINT_SPLIT, NULL);
 
 	/*
 	 * A single page: once its less aligned end is a boundary, the leaf
@@ -483,4 +513,20 @@ retry:
 
 	mutex_unlock(&kpb_this->pgtable_split_lock);
 	return ret;
+}
+
+/**
+ * arch_kpkeys_protect_static_pgtables() - the pkey for the kernel image's own
+ *
+ * kpb: they are the first pages of RAM, and all of the image that there is.
+ */
+void arch_kpkeys_protect_static_pgtables(void)
+{
+	u32 nr_pages = kpb_this->config.nr_static_pgtables;
+
+	if (!nr_pages)
+		return;
+	/* nothing to fall back to if this fails: they work all the same */
+	set_memory_pkey(kpb_this->linear_start, (int)nr_pages,
+			KPKEYS_PKEY_PGTABLES);
 }

@@ -36,6 +36,8 @@ static inline int pageattr_pte_range(pmd_t *pmdp, unsigned long addr,
 	pte_t *ptep = pte_offset_kernel(pmdp, addr);
 
 	do {
+		if (unlikely(!pte_present(ptep_get(ptep))))
+			return -EINVAL;
 		set_pageattr_masks(&ptep->pte, 0, data);
 	} while (ptep++, addr += PAGE_SIZE, addr != end);
 	return 0;
@@ -57,7 +59,10 @@ static inline int pageattr_pmd_range(pud_t *pudp, unsigned long addr,
 				return -EINVAL;
 			set_pageattr_masks(&pmdp->pmd, PMD_ORDER, data);
 		} else if (pmd_present(pmd)) {
-			pageattr_pte_range(pmdp, addr, next, data);
+			int ret = pageattr_pte_range(pmdp, addr, next, data);
+
+			if (ret)
+				return ret;
 		} else {
 			return -EINVAL;
 		}
@@ -140,6 +145,69 @@ static inline int __change_memory_common(unsigned long start,
 	return ret;
 }
 
+/* Where the leaf entry that maps @addr ends; a page where there is none. */
+static unsigned long kpb_leaf_end(unsigned long addr)
+{
+	unsigned long none = ~0UL;
+	pgd_t *pgdp = pgd_offset_k(addr);
+	pud_t *pudp;
+
+	if (pgd_present(pgdp_get(pgdp))) {
+		pudp = pud_offset(pgdp, addr);
+		if (pud_leaf(pudp_get(pudp)))
+			return pud_addr_end(addr, none);
+		if (pud_present(pudp_get(pudp)) &&
+		    pmd_leaf(*pmd_offset(pudp, addr)))
+			return pmd_addr_end(addr, none);
+	}
+	return (addr & PAGE_MASK) + PAGE_SIZE;
+}
+
+/*
+ * kpb: an injected error that comes half way: both ends are split, and those
+ * leaf entries are changed that begin in the first half; nothing is flushed.
+ */
+static int kpb_change_half(unsigned long start, unsigned long size,
+			   const struct page_change_data *data)
+{
+	int ret = split_kernel_leaf_mapping(start, start + size);
+
+	if (WARN_ON_ONCE(ret))
+		return ret;
+	walk_kernel_page_table_range(start, kpb_leaf_end(start + size / 2 - 1),
+				     data);
+	return -ENOMEM;
+}
+
+/* kpb: the call that was asked to fail */
+static __cold int kpb_fail_set_pkey(unsigned long start, unsigned long size,
+				    int pkey)
+{
+	const struct page_change_data data = {
+		.set_mask = PTE_PKEY(pkey),
+		.clear_mask = PTE_PO_IDX_MASK,
+	};
+
+	if (kpb_this->faults[KPB_POINT_SET_PKEY].fault.half)
+		return kpb_change_half(start, size, &data);
+	return -ENOMEM;
+}
+
+/* kpb: only changes to the wanted pkey count */
+static inline bool kpb_should_fail_set_pkey(int pkey)
+{
+	s32 wanted = kpb_this->faults[KPB_POINT_SET_PKEY].fault.pkey;
+
+	return unlikely(kpb_this->faults_armed & BIT(KPB_POINT_SET_PKEY)) &&
+	       (wanted < 0 || wanted == pkey) &&
+	       kpb_fault_due(KPB_POINT_SET_PKEY);
+}
+
+static inline unsigned long kpb_addr_to_pfn(unsigned long addr)
+{
+	return __pa((void *)addr) >> PAGE_SHIFT;
+}
+
 /**
  * set_memory_pkey() - give a range of the linear map a protection key
  * @addr: linear address of the first page
@@ -151,16 +219,29 @@ static inline int __change_memory_common(unsigned long start,
 int set_memory_pkey(unsigned long addr, int numpages, int pkey)
 {
 	enum kpb_cause cause = kpb_this->cause;
+	unsigned long size = (unsigned long)numpages * PAGE_SIZE;
 	int ret;
 
+	KPB_FRAME();
+	kpb_point(KPB_POINT_SET_PKEY, NULL);
 	/* kpb: what a split is counted under */
 	kpb_this->cause = kpb_pkey_cause(pkey);
 	kpb_map_counters()->set_pkey_calls++;
 	kpb_map_counters()->set_pkey_pages += (u64)numpages;
 	kpb_this->op_events |= KPB_EV_PAGES;
+	kpb_event(KPB_EVENT_SET_PKEY, kpb_addr_to_pfn(addr), (u32)numpages,
+		  (u32)pkey);
 
-	ret = __change_memory_common(addr, (unsigned long)numpages * PAGE_SIZE,
-				     PTE_PKEY(pkey), PTE_PO_IDX_MASK);
+	if (unlikely(kpb_should_fail_set_pkey(pkey)))
+		ret = kpb_fail_set_pkey(addr, size, pkey);
+	else
+		ret = __change_memory_common(addr, size, PTE_PKEY(pkey),
+					     PTE_PO_IDX_MASK);
+	if (unlikely(ret))
+		kpb_event(KPB_EVENT_SET_FAILED, kpb_addr_to_pfn(addr),
+			  (u32)numpages, (u32)-ret);
+	else if (pkey == KPKEYS_PKEY_PGTABLES)
+		kpb_note_landed(kpb_addr_to_pfn(addr), (unsigned long)numpages);
 	kpb_this->cause = cause;
 	return ret;
 }
@@ -177,6 +258,15 @@ int set_memory_pkey(unsigned long addr, int numpages, int pkey)
  */
 int set_memory_ro(unsigned long addr, int numpages)
 {
-	return __change_memory_common(addr, (unsigned long)numpages * PAGE_SIZE,
-				      PTE_RDONLY, PTE_DBM);
+	int ret;
+
+	KPB_FRAME();
+	kpb_event(KPB_EVENT_SET_MEMORY, kpb_addr_to_pfn(addr), (u32)numpages,
+		  0);
+	ret = __change_memory_common(addr, (unsigned long)numpages * PAGE_SIZE,
+				     PTE_RDONLY, PTE_DBM);
+	if (unlikely(ret))
+		kpb_event(KPB_EVENT_SET_FAILED, kpb_addr_to_pfn(addr),
+			  (u32)numpages, (u32)-ret);
+	return ret;
 }

@@ -10,11 +10,14 @@ static inline void flush_tlb_kernel_range(unsigned long start,
 					  unsigned long end)
 {
 	unsigned long nr_pages = (end - start) >> PAGE_SHIFT;
+	bool full = nr_pages >= PTRS_PER_PTE;
 
-	if (nr_pages >= PTRS_PER_PTE)
+	if (full)
 		kpb_map_counters()->tlbi_full++;
 	else
 		kpb_map_counters()->tlbi_single += nr_pages;
+	kpb_event(KPB_EVENT_TLBI, __pa((void *)start) >> PAGE_SHIFT,
+		  (u32)nr_pages, full);
 }
 
 #endif

@@ -9,10 +9,10 @@
  * CUSTOM: counts the warning and keeps file, line and condition in the
  * machine. The _ONCE forms count every hit: the kernel would print the first.
  */
-static void kpb_warn(const char *file, int line, const char *what);
+KPB_LOCAL void kpb_warn(const char *file, int line, const char *what);
 
 /* CUSTOM: stops the machine for good and leaves to the border. */
-static void kpb_stop(const char *file, int line, const char *what)
+KPB_LOCAL void kpb_stop(const char *file, int line, const char *what)
 	__attribute__((__noreturn__));
 
 #define WARN_ON(cond)                                        \
@@ -38,6 +38,14 @@ static void kpb_stop(const char *file, int line, const char *what)
 #else
 #define VM_BUG_ON(cond) ((void)sizeof(!(cond)))
 #endif
+
+/* DUPLICATED */
+#define BUG() kpb_stop(__FILE__, __LINE__, "BUG")
+#define BUG_ON(cond)                                                 \
+	do {                                                         \
+		if (__builtin_expect(!!(cond), 0))                   \
+			kpb_stop(__FILE__, __LINE__, "BUG: " #cond); \
+	} while (0)
 
 #define BUILD_BUG_ON(cond) _Static_assert(!(cond), #cond)
 

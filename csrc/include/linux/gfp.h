@@ -26,8 +26,10 @@ typedef unsigned int gfp_t;
 
 #define __GFP_RECLAIM (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM)
 #define GFP_ATOMIC (__GFP_HIGH | __GFP_KSWAPD_RECLAIM)
+#define GFP_NOWAIT (__GFP_KSWAPD_RECLAIM | __GFP_NOWARN)
 #define GFP_KERNEL (__GFP_RECLAIM | __GFP_IO | __GFP_FS)
 #define GFP_PGTABLE_KERNEL (GFP_KERNEL | __GFP_ZERO)
+#define GFP_KERNEL_ACCOUNT (GFP_KERNEL | __GFP_ACCOUNT)
 #define GFP_PGTABLE_USER (GFP_PGTABLE_KERNEL | __GFP_ACCOUNT)
 
 /* CUSTOM: counts what the page table allocator fetches, then the mirror */
@@ -37,6 +39,7 @@ KPB_LOCAL void split_page(struct page *page, unsigned int order);
 
 /* DUPLICATED: STUB of the allocation profiling behind _noprof */
 #define alloc_pages(gfp, order) alloc_pages_noprof(gfp, order)
+#define alloc_page_noprof(gfp) alloc_pages_noprof(gfp, 0)
 #define alloc_page(gfp) alloc_pages(gfp, 0)
 #define __free_page(page) __free_pages(page, 0)
 

@@ -12,6 +12,7 @@
 static inline void clear_highpage(struct page *page)
 {
 	kpb_this->counters.zeroed_pages++;
+	kpb_event(KPB_EVENT_ZERO, page_to_pfn(page), 0, 0);
 	if (unlikely(kpb_this->config.zero_pages))
 		memset(page_address(page), 0, PAGE_SIZE);
 }

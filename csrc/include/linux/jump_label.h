@@ -10,12 +10,24 @@ struct static_key_false {
 	bool enabled;
 };
 
+#define STATIC_KEY_FALSE_INIT { .enabled = false }
+#define DEFINE_STATIC_KEY_FALSE(name) \
+	struct static_key_false name = STATIC_KEY_FALSE_INIT
+#define DEFINE_STATIC_KEY_FALSE_RO(name) DEFINE_STATIC_KEY_FALSE(name)
+#define DECLARE_STATIC_KEY_FALSE(name) extern struct static_key_false name
+
 #define static_branch_likely(key) likely((key)->enabled)
 #define static_branch_unlikely(key) unlikely((key)->enabled)
+#define static_key_enabled(key) ((key)->enabled)
 
 static inline void static_branch_enable(struct static_key_false *key)
 {
 	key->enabled = true;
+}
+
+static inline void static_branch_disable(struct static_key_false *key)
+{
+	key->enabled = false;
 }
 
 #endif

@@ -14,16 +14,26 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int8_t s8;
+typedef int16_t s16;
+typedef int32_t s32;
 typedef int64_t s64;
 typedef u64 phys_addr_t;
 
 /* DUPLICATED */
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+#ifndef __maybe_unused
 #define __maybe_unused __attribute__((__unused__))
+#endif
 #undef __always_inline
 #define __always_inline inline __attribute__((__always_inline__))
 #define noinline __attribute__((__noinline__))
+#define __always_unused __maybe_unused
+#define __packed __attribute__((__packed__))
+#define __aligned(x) __attribute__((__aligned__(x)))
+#define __printf(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
+#define fallthrough __attribute__((__fallthrough__))
 #define __cold __attribute__((__cold__, __noinline__))
 
 /* DUPLICATED, without the kernel's type checks */
@@ -31,10 +41,13 @@ typedef u64 phys_addr_t;
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a) - 1))
 #define ALIGN(x, a) ALIGN_DOWN((x) + ((__typeof__(x))(a) - 1), a)
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
+#undef static_assert
+#define static_assert(expr, ...) _Static_assert(expr, #expr)
 #define BIT(n) (1UL << (n))
 #define BIT_ULL(n) (1ULL << (n))
 #define GENMASK_ULL(h, l) ((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 
+#define clamp(x, lo, hi) min(max(x, lo), hi)
 #define min_t(type, a, b) ((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define max_t(type, a, b) ((type)(a) > (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b) ((a) < (b) ? (a) : (b))
@@ -59,8 +72,17 @@ static inline unsigned long __ffs(unsigned long word)
  * so that the definition, which reads as in the kernel, stays local to the
  * translation unit of its page size.
  */
+#ifdef KPB_DOOR
+/*
+ * CUSTOM: in an allocator file of its own these names are the laboratory's;
+ * door/door.c leads them there.
+ */
+#define KPB_LOCAL extern
+#else
 #define KPB_LOCAL static
+#endif
 
 #include <linux/bug.h>
+#include <linux/printk.h>
 
 #endif

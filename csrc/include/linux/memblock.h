@@ -3,10 +3,11 @@
 #ifndef _LINUX_MEMBLOCK_H
 #define _LINUX_MEMBLOCK_H
 
-#include <linux/kernel.h>
+#include <linux/mm.h>
 
-/* DUPLICATED: memblock's static array of regions [M] */
-#define INIT_MEMBLOCK_MEMORY_REGIONS 128
+/* DUPLICATED: what an end can say besides an address */
+#define MEMBLOCK_ALLOC_ANYWHERE (~(phys_addr_t)0)
+#define MEMBLOCK_ALLOC_ACCESSIBLE 0
 #define MEMBLOCK_ALLOC_NOLEAKTRACE 1
 
 KPB_LOCAL phys_addr_t memblock_phys_alloc_range(phys_addr_t size,

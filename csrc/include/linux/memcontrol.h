@@ -5,13 +5,27 @@
 
 #include <linux/mm.h>
 
-/* CUSTOM: charges are counted and never refused; there is one cgroup */
+/* lab/dispatch.c */
+KPB_LOCAL int kpb_charge_refused(void);
+
+/*
+ * CUSTOM: there is one cgroup. A charge that would exceed its limit is refused
+ * at once; the kernel would first reclaim from the cgroup.
+ */
 static inline int memcg_kmem_charge_page(struct page *page, gfp_t gfp,
 					 int order)
 {
+	struct kpb_machine *m = kpb_this;
+
 	(void)gfp;
-	*kpb_page_type(page_to_pfn(page)) = KPB_PG_MEMCG;
-	kpb_this->counters.memcg_charges += 1UL << order;
+	kpb_point(KPB_POINT_CHARGE, NULL);
+	if (kpb_should_fail(KPB_POINT_CHARGE) ||
+	    unlikely(m->nr_charged + (1UL << order) >
+		     m->config.memcg_limit_pages))
+		return kpb_charge_refused();
+	*kpb_page_type(page_to_pfn(page)) |= KPB_PG_MEMCG;
+	m->nr_charged += 1UL << order;
+	m->counters.memcg_charges += 1UL << order;
 	return 0;
 }
 
@@ -22,7 +36,8 @@ static inline void memcg_kmem_uncharge_page(struct page *page, int order)
 
 	if (!(*type & KPB_PG_MEMCG))
 		return;
-	*type = 0;
+	*type &= (u8)~KPB_PG_MEMCG;
+	kpb_this->nr_charged -= 1UL << order;
 	kpb_this->counters.memcg_uncharges += 1UL << order;
 }
 

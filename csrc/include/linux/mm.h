@@ -46,10 +46,23 @@ static inline struct page *virt_to_page(const void *addr)
 	return pfn_to_page(__pa(addr) >> PAGE_SHIFT);
 }
 
+static inline void *page_to_virt(const struct page *page)
+{
+	return page_address(page);
+}
+
 /* CUSTOM: flags, type and order of a free page, see linux/mm_types.h */
 static inline u8 *kpb_page_type(unsigned long pfn)
 {
 	return &kpb_this->page_type[pfn - kpb_this->zone.zone_start_pfn];
+}
+
+/* CUSTOM: fetched by the page table allocator, and not given back */
+static inline bool kpb_is_held(unsigned long pfn)
+{
+	/* of a free page these bits are the order */
+	return (*kpb_page_type(pfn) & (KPB_PG_BUDDY | KPB_PG_HELD)) ==
+	       KPB_PG_HELD;
 }
 
 /* DUPLICATED */

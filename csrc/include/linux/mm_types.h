@@ -15,10 +15,29 @@ struct page {
 	union {
 		struct list_head lru;
 		struct list_head buddy_list;
+		struct list_head pcp_list;
 	};
 	void *mapping;
 	unsigned long private;
 };
+/* DUPLICATED: the same page, seen as a page table */
+struct ptdesc {
+	struct list_head pt_list;
+	unsigned long __page_mapping;
+	unsigned long ptl_space; /* the page table lock, over page->private */
+};
+_Static_assert(sizeof(struct ptdesc) <= sizeof(struct page),
+	       "struct ptdesc lies over struct page");
+
+#define ptdesc_page(pt)                                              \
+	(_Generic((pt),                                              \
+		 const struct ptdesc *: (const struct page *)(pt),   \
+		 struct ptdesc *: (struct page *)(pt)))
+#define page_ptdesc(p)                                               \
+	(_Generic((p),                                               \
+		 const struct page *: (const struct ptdesc *)(p),    \
+		 struct page *: (struct ptdesc *)(p)))
+
 _Static_assert(sizeof(struct page) == 32, "struct page is 32 bytes");
 
 /* CUSTOM: bits of page_type; the low four hold the order of a buddy page */
@@ -26,6 +45,8 @@ _Static_assert(sizeof(struct page) == 32, "struct page is 32 bytes");
 #define KPB_PG_LRU 0x40	  /* movable and in use, as PageLRU() */
 #define KPB_PG_AGED 0x20  /* unmovable, scattered by the aged state */
 #define KPB_PG_MEMCG 0x10 /* charged, as PageMemcgKmem() */
+#define KPB_PG_HELD 0x08  /* in use, fetched by the page table allocator */
+#define KPB_PG_FLIGHT 0x04 /* and not given the pkey yet */
 #define KPB_PG_ORDER 0x0f
 
 #endif

@@ -10,6 +10,8 @@
 #define SHRINK_EMPTY (~0UL - 1)
 #define DEFAULT_SEEKS 2
 #define SHRINK_BATCH 128
+#define SHRINKER_NUMA_AWARE 1u
+#define SHRINKER_MEMCG_AWARE 2u
 
 struct shrink_control {
 	gfp_t gfp_mask;
@@ -27,11 +29,14 @@ struct shrinker {
 	/* CUSTOM: one node, so one counter instead of an array */
 	long nr_deferred;
 	bool registered;
+	void *private_data;
 };
 
 /* CUSTOM: a box has one page table allocator and so at most one shrinker */
-KPB_LOCAL struct shrinker *shrinker_alloc(unsigned int flags, const char *name);
+KPB_LOCAL struct shrinker *shrinker_alloc(unsigned int flags, const char *fmt,
+					  ...);
 KPB_LOCAL void shrinker_register(struct shrinker *shrinker);
+KPB_LOCAL void shrinker_free(struct shrinker *shrinker);
 KPB_LOCAL unsigned long do_shrink_slab(struct shrink_control *shrinkctl,
 				       struct shrinker *shrinker, int priority);
 
