@@ -13,16 +13,23 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kpkeys_bench import experiment, sysinfo
+from kpkeys_bench import checkup, diff, door, experiment, sysinfo
 from kpkeys_bench.errors import ConfigError, KpbError
 from kpkeys_bench.geometry import PAGE_SHIFTS, format_bytes, geometry, parse_bytes
 from kpkeys_bench.machine import COSTS
 from kpkeys_bench.report import comparison, key_value_table, plain_table, wide_console
 from kpkeys_bench.results import Results, check_writable, csv_text, write_text
+from kpkeys_bench.scenario import behaviours as judgement
+from kpkeys_bench.scenario import search as searching
+from kpkeys_bench.scenario import show
+from kpkeys_bench.scenario.language import load
+from kpkeys_bench.scenario.run import strategy_of
 from kpkeys_bench.strategy import (
     ALLOCATOR_HELP,
     ALLOCATORS,
+    LINEAR_MAPS,
     Strategy,
+    is_allocator_file,
     parse_refill_orders,
     parse_state,
 )
@@ -76,6 +83,15 @@ def _outputs(command: Command) -> Command:
     )(command)
 
 
+def _linear_map(command: Command) -> Command:
+    """The option ``--linear-map`` of every command that takes an allocator file."""
+    return click.option(
+        "--linear-map",
+        type=click.Choice(LINEAR_MAPS),
+        help="For a file: block, or pte.  [default: block if it prepares splits]",
+    )(command)
+
+
 def _emit(
     rows: list[dict[str, Any]], text: RenderableType, json_file: str | None, csv_file: str | None
 ) -> None:
@@ -101,16 +117,28 @@ def cli() -> None:
 
 
 def _strategies(
-    allocators: Sequence[str], orders: Sequence[str], page_size: str, *, allow_any: bool
+    allocators: Sequence[str],
+    orders: Sequence[str],
+    page_size: str,
+    *,
+    allow_any: bool,
+    linear_map: str | None = None,
 ) -> list[Strategy]:
     """What the options ask for; without any, noblock and PBA with v6's list and shorter ones."""
     names = allocators or (("pba",) if orders else ("noblock", "pba"))
-    if orders and not any(Strategy(name).refills for name in names):
-        raise ConfigError(f"--refill-orders: {', '.join(names)} takes pages one by one")
+    built_in = [name for name in names if not is_allocator_file(name)]
+    if orders and not any(Strategy(name).refills for name in built_in):
+        raise ConfigError(
+            f"--refill-orders: {', '.join(names)} takes pages one by one, or has orders of its own"
+        )
+    if linear_map and len(built_in) == len(names):
+        raise ConfigError("--linear-map is for allocators that are files: name one")
     lists = [parse_refill_orders(text) for text in orders] or _default_orders(page_size)
     strategies = []
     for name in names:
-        if Strategy(name).refills:
+        if is_allocator_file(name):
+            strategies.append(Strategy(name, linear_map=linear_map))
+        elif Strategy(name).refills:
             strategies += [Strategy(name, o, allow_any_orders=allow_any) for o in lists]
         else:
             strategies.append(Strategy(name))
@@ -208,9 +236,10 @@ def _check_targets(csv_file: str | None, json_file: str | None, plot_file: str |
     "--allocator",
     "allocators",
     multiple=True,
-    metavar="NAME",
-    help=f"{', '.join(sorted(ALLOCATORS))}; repeatable.",
+    metavar="NAME|FILE.c",
+    help=f"{', '.join(sorted(ALLOCATORS))}, or a kernel's C file; repeatable.",
 )
+@_linear_map
 @click.option(
     "--refill-orders",
     "orders",
@@ -303,6 +332,7 @@ def _check_targets(csv_file: str | None, json_file: str | None, plot_file: str |
 def compare(
     *,
     allocators: tuple[str, ...],
+    linear_map: str | None,
     orders: tuple[str, ...],
     allow_any_orders: bool,
     workloads: tuple[str, ...],
@@ -339,7 +369,13 @@ def compare(
         samples=samples,
         costs_ns=_costs(costs),
     )
-    chosen = _strategies(allocators, orders, setup.page_size, allow_any=allow_any_orders)
+    chosen = _strategies(
+        allocators,
+        orders,
+        setup.page_size,
+        allow_any=allow_any_orders,
+        linear_map=linear_map,
+    )
     streams = _workloads(workloads, traces, copies, setup.page_size)
     memory = [parse_state(text) for text in states or ("fresh",)]
     csv_file = csv_file or (None if json_file else DEFAULT_CSV)
@@ -458,6 +494,266 @@ def trace_import(*, file: str, output: str, page_size: str, source: str) -> None
     imported = import_csv(file, page_size=size, name=name, source=source)
     save_trace(imported, output)
     wide_console(stderr=True).print(f"wrote {output}: {imported.nr_ops:,} operations")
+
+
+@cli.group()
+def allocator() -> None:
+    """A kernel's own mm/kpkeys_hardened_pgtables.c, compiled unmodified."""
+
+
+def _page_sizes(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    return list(PAGE_SHIFTS) if value.lower() == "all" else [geometry(value).page_size]
+
+
+_page_size_or_all = click.option(
+    "--page-size",
+    "page_sizes",
+    default="all",
+    show_default=True,
+    metavar="SIZE",
+    callback=_page_sizes,
+    help=f"{', '.join(PAGE_SHIFTS)} or all.",
+)
+
+
+@allocator.command("path")
+def allocator_path() -> None:
+    """Where the laboratory's own mirror of v6 is: a file to copy and to patch."""
+    click.echo(door.mirror_source())
+
+
+@allocator.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+@_page_size_or_all
+@_linear_map
+@click.option("--verbose", is_flag=True, help="Print what the compiler says as well.")
+@_outputs
+def allocator_check(
+    *,
+    file: Path,
+    page_sizes: list[str],
+    linear_map: str | None,
+    verbose: bool,
+    json_file: str | None,
+    csv_file: str | None,
+) -> None:
+    """Compile a file; list what it defines and what it lacks, with the line; let it work a little.
+
+    The status is 0 if it compiles for all page sizes and survives 3000 operations on each.
+    """
+    found = checkup.check(file, page_sizes, linear_map)
+    if verbose:
+        for output in dict.fromkeys(filter(None, found.outputs.values())):
+            click.echo(output, err=True)
+    _emit(found.rows, plain_table(checkup.merged(found.rows)), json_file, csv_file)
+    if found.failures:
+        first, *rest = dict.fromkeys(found.failures)
+        raise KpbError(first + (f" (and {len(rest)} more failures)" if rest else ""))
+
+
+@allocator.command("diff")
+@click.argument("name", metavar="FILE")
+@click.option(
+    "--against",
+    metavar="NAME|FILE.c",
+    help="The other one.  [default: pba on a block map, noblock on a PTE map]",
+)
+@_page_size_or_all
+@_linear_map
+@click.option(
+    "--ops", default="1M", show_default=True, callback=_count, help="Operations for a page size."
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the programs."
+)
+@click.option(
+    "--ram",
+    default=format_bytes(diff.DEFAULT_RAM),
+    show_default=True,
+    callback=_bytes,
+    help="Of each machine, 64M to 1T.",
+)
+@click.option(
+    "--programs",
+    type=click.IntRange(1),
+    default=diff.DEFAULT_PROGRAMS,
+    show_default=True,
+    help="Programs that share the operations.",
+)
+@click.option("--faults", is_flag=True, help="Let some calls fail in one program of four.")
+@_outputs
+def allocator_diff(
+    *,
+    name: str,
+    against: str | None,
+    page_sizes: list[str],
+    linear_map: str | None,
+    ops: int,
+    seed: int,
+    ram: int,
+    programs: int,
+    faults: bool,
+    json_file: str | None,
+    csv_file: str | None,
+) -> None:
+    """Replay random programs on two allocators and compare all that they do.
+
+    Events, pages handed out, paths, counters, the final map and the free lists have to be equal;
+    if they are not, the first operation that differs is printed, and the status is 1.
+    """
+    subject = Strategy(name, linear_map=linear_map)
+    other = subject.mirror()
+    if against is not None:
+        same_map = subject.linear_map if is_allocator_file(against) else None
+        other = Strategy(against, linear_map=same_map)
+    outcomes = [
+        diff.compare_all(
+            [other.for_page_size(page_size), subject.for_page_size(page_size)],
+            page_size,
+            ops=ops,
+            seed=seed,
+            ram=ram,
+            programs=programs,
+            faults=faults,
+        )
+        for page_size in page_sizes
+    ]
+    rows = [outcome.row() for outcome in outcomes]
+    _emit(rows, plain_table(rows), json_file, csv_file)
+    found = [outcome.difference for outcome in outcomes if outcome.difference]
+    for difference in found:
+        click.echo("\n".join(difference.lines()), err=True)
+    if found:
+        raise KpbError(f"{other.label} and {subject.label} differ: {found[0].where}")
+
+
+class _RunByDefault(click.Group):
+    """A group whose first argument may be a file, which is then run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args.insert(0, "run")
+        return super().parse_args(ctx, args)
+
+
+@cli.group(cls=_RunByDefault, subcommand_metavar="[OPTIONS] FILE... | COMMAND [ARGS]...")
+def scenario() -> None:
+    """Run scenario scripts and explain each step: scenario FILE..., see also 'scenario run -h'.
+
+    A FILE may be the name of a shipped script, such as D3. docs/scenarios.md describes the
+    language.
+    """
+
+
+@scenario.command("run")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--allocator",
+    "name",
+    metavar="NAME|FILE.c",
+    help="Instead of the one that the script names.",
+)
+@click.option("--jsonl", is_flag=True, help="One JSON object per step, and nothing else.")
+@_outputs
+def scenario_run(
+    *,
+    files: tuple[str, ...],
+    name: str | None,
+    jsonl: bool,
+    json_file: str | None,
+    csv_file: str | None,
+) -> None:
+    """Run scripts; the exit status says whether all expectations held."""
+    if [json_file, csv_file, "-" if jsonl else ""].count("-") > 1:
+        raise ConfigError("--jsonl, --json - and --csv - all want standard output: keep one")
+    scripts = [load(judgement.find(file)) for file in files]
+    quiet = "-" in (json_file, csv_file)
+    printer = show.Printer(lambda line: None if quiet or jsonl else click.echo(line))
+    outcomes = []
+    for script in scripts:
+        strategy = strategy_of(script.setup, name).for_page_size(script.setup.page_size)
+        printer.title(script, strategy.label)
+        on_step = (lambda step: click.echo(json.dumps(step.record()))) if jsonl else printer.step
+        outcome = judgement.run_isolated(script, name, None if quiet else on_step)
+        printer.end(outcome)
+        outcomes.append(outcome)
+    rows = [show.outcome_row(outcome) for outcome in outcomes]
+    if json_file:
+        document = [
+            {**row, "failed": o.failed, "figures": o.figures}
+            for row, o in zip(rows, outcomes, strict=True)
+        ]
+        write_text(json_file, json.dumps(document, indent=1) + "\n")
+    if csv_file:
+        write_text(csv_file, csv_text(pd.DataFrame.from_records(rows)))
+    failed = [line for outcome in outcomes for line in outcome.failed]
+    if failed:
+        raise KpbError(f"expectations that did not hold: {len(failed)}, first {failed[0]}")
+
+
+@scenario.command("search")
+@click.argument("what", type=click.Choice(["deadlock"]))
+@click.option(
+    "--page-size",
+    default="4K",
+    show_default=True,
+    metavar="SIZE",
+    help=f"{', '.join(PAGE_SHIFTS)}.",
+)
+@click.option(
+    "--depth",
+    default=searching.DEFAULT_DEPTH,
+    show_default=True,
+    type=click.IntRange(1, searching.MAX_DEPTH),
+    help="Statements of the longest script to try.",
+)
+@click.option("--allocator", "name", metavar="NAME|FILE.c", help="Instead of pba.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where the script goes.")
+def scenario_search(
+    *, what: str, page_size: str, depth: int, name: str | None, output: str
+) -> None:
+    """Search for the shortest script whose machine stops with a deadlock."""
+    check_writable(output)
+    errors = wide_console(stderr=True)
+    found = searching.search_isolated(
+        page_size,
+        depth,
+        name,
+        lambda length, nr: errors.print(f"length {length}: up to {nr:,} strings"),
+    )
+    if not found.statements:
+        raise KpbError(
+            f"no {what} with {geometry(page_size).page_size} pages in {found.tried:,} strings of "
+            f"up to {depth} statements: try a larger --depth"
+        )
+    for path in write_text(output, found.script):
+        errors.print(f"wrote {path}")
+
+
+@cli.command()
+@click.option(
+    "--allocator",
+    "names",
+    multiple=True,
+    default=("pba",),
+    show_default=True,
+    metavar="NAME|FILE.c",
+    help="Whom to judge; repeatable.",
+)
+@_outputs
+def behaviours(*, names: tuple[str, ...], json_file: str | None, csv_file: str | None) -> None:
+    """Judge allocators by each shipped scenario: which behaviours they show, with figures."""
+    if json_file == "-" and csv_file == "-":
+        raise ConfigError("--json - and --csv - both want standard output: name a file for one")
+    table = judgement.verdicts(names)
+    rows = [verdict.row() for verdict in table]
+    if json_file:
+        document = [{**row, "figures": v.figures} for row, v in zip(rows, table, strict=True)]
+        write_text(json_file, json.dumps(document, indent=1) + "\n")
+    if csv_file:
+        write_text(csv_file, csv_text(pd.DataFrame.from_records(rows)))
+    if "-" not in (json_file, csv_file):
+        wide_console().print(show.verdict_table(table))
 
 
 @cli.command()

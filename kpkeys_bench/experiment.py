@@ -5,6 +5,9 @@ A run has three passes over the same operations, each on a fresh machine: one wi
 read in the loop (counts, throughput), one on the allocator that does nothing (what the loop itself
 costs), and one with clock reads (service times). Neither throughput nor service time is ever
 derived from the other; the counts of the first and the third pass must agree.
+
+An allocator that came from a file runs in a process of its own: if it crashes or loops, its row
+says so in the column ``error``, and the other rows stay.
 """
 
 import time
@@ -15,8 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from kpkeys_bench import _ffi, sysinfo
-from kpkeys_bench.errors import ConfigError, MachineError
+from kpkeys_bench import _ffi, isolate, sysinfo
+from kpkeys_bench.errors import ConfigError, IsolationError, MachineError
 from kpkeys_bench.geometry import geometry
 from kpkeys_bench.machine import CAUSES, COSTS, PATHS, Machine, PathTimes, new_times
 from kpkeys_bench.results import (
@@ -27,7 +30,7 @@ from kpkeys_bench.results import (
     refill_order_columns,
 )
 from kpkeys_bench.strategy import State, Strategy
-from kpkeys_bench.workloads.ops import OP_DTYPE, SHRINK
+from kpkeys_bench.workloads.ops import OP_DTYPE, SHRINK, OpArray
 from kpkeys_bench.workloads.workload import Batch, Workload
 
 DEFAULT_RAM: Final = 16 << 30
@@ -39,6 +42,14 @@ TIMED: Final = ("none", "chained", "bracket", "sample")
 
 Progress = Callable[[str], None]
 """Called before each run with its label."""
+
+PIECE_OPS: Final = 1 << 20
+"""A file's allocator gives a sign of life at least once in so many operations."""
+LOOP_TIMEOUT_S: Final = 60.0
+"""How long it may go without one."""
+#: Pieces in which to look for the operation that crashed, and how long one may take.
+_SEARCH_OPS: Final = (1 << 11, 1)
+_SEARCH_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,50 @@ class _Pass:
     error: str
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """How a pass gives signs of life.
+
+    Attributes
+    ----------
+    beat : isolate.Beat
+        What to call before each piece.
+    piece : int
+        Most operations of one, from operation `start` on; before that, `PIECE_OPS`.
+    """
+
+    beat: isolate.Beat
+    piece: int = PIECE_OPS
+    start: int = 0
+
+    def pieces(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same operations in pieces, each announced."""
+        done = 0
+        for ops, repeat in batches:
+            for piece in self._split(ops, repeat, done):
+                size = len(piece[0]) * piece[1]
+                self.beat(done, size)
+                yield piece
+                done += size
+        self.beat(done)
+
+    def _split(self, ops: OpArray, repeat: int, done: int) -> Iterator[Batch]:
+        end = done + len(ops) * repeat
+        while done < end:
+            # repeats in one go, as long as they are neither too long nor cut in two
+            most = self.start - done if done < self.start else self.piece
+            most = min(most, PIECE_OPS)
+            offset = (done - end) % len(ops)
+            if offset == 0 and most >= len(ops):
+                whole = min((end - done) // len(ops), most // len(ops))
+                yield ops, whole
+                done += whole * len(ops)
+            else:
+                stop = min(len(ops), offset + most)
+                yield ops[offset:stop], 1
+                done += stop - offset
+
+
 def _replay(
     machine: Machine,
     workload: Workload,
@@ -124,9 +179,12 @@ def _replay(
     costs_ps: Mapping[str, int] | None = None,
     times: PathTimes | None = None,
     on_sample: Callable[[], None] | None = None,
+    watch: _Watch | None = None,
 ) -> _Pass:
     """Boot and replay; only the time of the replay counts, not that of making operations."""
     elapsed = 0
+    if watch is not None:
+        watch.beat()
     try:
         machine.boot()
     except MachineError as error:
@@ -138,6 +196,8 @@ def _replay(
     marks = [k * setup.ops // setup.samples for k in range(1, setup.samples + 1)]
     if on_sample is not None:
         batches = _cut(batches, marks)
+    if watch is not None:
+        batches = watch.pieces(batches)
     done = 0
     for ops, repeat in batches:
         start = time.perf_counter_ns()
@@ -195,8 +255,8 @@ def _drain(machine: Machine) -> int:
 
 def _identity(strategy: Strategy, workload: Workload, setup: Setup, repeat: int) -> Row:
     return {
-        "allocator": strategy.allocator,
-        "variant": "",
+        "allocator": strategy.name,
+        "variant": strategy.variant,
         "refill_orders": strategy.orders_text,
         "page_size": setup.page_size,
         "ram_bytes": setup.ram,
@@ -269,6 +329,7 @@ def run(
     setup: Setup | None = None,
     *,
     repeat: int = 0,
+    timeout_s: float = LOOP_TIMEOUT_S,
 ) -> Results:
     """Measure one strategy on one workload.
 
@@ -282,12 +343,16 @@ def run(
         Machine, length and seed.
     repeat : int
         Number that the rows carry.
+    timeout_s : float
+        How long an allocator from a file may work on `PIECE_OPS` operations before it is said to
+        loop.
 
     Returns
     -------
     Results
         One run row and its path, cause, sample and warning rows. A machine that stops (a deadlock)
-        leaves what it counted, and the reason in the column ``error``.
+        leaves what it counted, and the reason in the column ``error``. A file that crashes or loops
+        leaves a row with no more than that.
 
     Raises
     ------
@@ -298,6 +363,74 @@ def run(
     """
     setup = setup or Setup()
     strategy = strategy.for_page_size(setup.page_size)
+    if not strategy.is_file:
+        return _run(strategy, workload, setup, repeat)
+    strategy.compiled(setup.page_size)
+    # measured once, here: every child would measure its own
+    sysinfo.host_facts()
+    sysinfo.clock_facts()
+    try:
+        return isolate.run(_run_watched, strategy, workload, setup, repeat, timeout_s=timeout_s)
+    except IsolationError as lost:
+        error = _search(lost, strategy, workload, setup, min(timeout_s, _SEARCH_TIMEOUT_S))
+        row = _identity(strategy, workload, setup, repeat) | {"error": str(error)}
+        return Results(run_rows=[row | sysinfo.host_facts()])
+
+
+def _run_watched(
+    strategy: Strategy, workload: Workload, setup: Setup, repeat: int, *, beat: isolate.Beat
+) -> Results:
+    return _run(strategy, workload, setup, repeat, _Watch(beat))
+
+
+def _search(
+    lost: IsolationError,
+    strategy: Strategy,
+    workload: Workload,
+    setup: Setup,
+    timeout_s: float,
+) -> IsolationError:
+    """The same end once more, in smaller pieces, until one operation is left."""
+    for piece in _SEARCH_OPS:
+        if lost.upcoming <= 1:
+            break
+        try:
+            isolate.run(
+                _replay_watched,
+                strategy,
+                workload,
+                setup,
+                piece,
+                lost.done,
+                timeout_s=timeout_s,
+            )
+        except IsolationError as found:
+            if found.upcoming:
+                lost = found
+    return lost
+
+
+def _replay_watched(
+    strategy: Strategy,
+    workload: Workload,
+    setup: Setup,
+    piece: int,
+    start: int,
+    *,
+    beat: isolate.Beat,
+) -> None:
+    with setup.machine(strategy) as machine:
+        _replay(machine, workload, setup, watch=_Watch(beat, piece, start))
+
+
+def _run(
+    strategy: Strategy,
+    workload: Workload,
+    setup: Setup,
+    repeat: int,
+    watch: _Watch | None = None,
+) -> Results:
+    """All passes of a run, in this process."""
     identity = _identity(strategy, workload, setup, repeat)
     host = sysinfo.host_facts()
     results = Results()
@@ -307,7 +440,13 @@ def run(
         def on_sample() -> None:
             results.sample_rows.append(identity | _sample_columns(machine))
 
-        first = _replay(machine, workload, setup, on_sample=on_sample if setup.samples else None)
+        first = _replay(
+            machine,
+            workload,
+            setup,
+            on_sample=on_sample if setup.samples else None,
+            watch=watch,
+        )
         counts = _count_columns(machine)
         path_counts = machine.counters()["path_ops"]
         causes = machine.map_counters()
@@ -321,14 +460,14 @@ def run(
         row |= {
             "ns_per_op": first.elapsed_ns / ops_done,
             "throughput_ops_s": ops_done * 1e9 / max(first.elapsed_ns, 1),
-            "null_ns_per_op": _null_ns_per_op(strategy, workload, setup),
+            "null_ns_per_op": _null_ns_per_op(workload, setup, watch),
         }
     times = new_times()
     clock: Row = {}
     if setup.timing != "none":
         clock = _clock_columns(setup)
         with setup.machine(strategy) as machine:
-            _replay(machine, workload, setup, timing=setup.timing, times=times)
+            _replay(machine, workload, setup, timing=setup.timing, times=times, watch=watch)
             _compare_counts(counts, _count_columns(machine))
         row |= clock | _service_columns(
             int(times["count"].sum()),
@@ -337,7 +476,7 @@ def run(
             times["hist"].sum(axis=0),
         )
     if setup.costs_ns:
-        row |= _model_columns(strategy, workload, setup)
+        row |= _model_columns(strategy, workload, setup, watch)
     results.run_rows.append(row)
     for i, path in enumerate(PATHS):
         t = times[i]
@@ -351,19 +490,28 @@ def run(
     return results
 
 
-def _null_ns_per_op(strategy: Strategy, workload: Workload, setup: Setup) -> float:
+def _null_ns_per_op(workload: Workload, setup: Setup, watch: _Watch | None) -> float:
     """The same operations on the allocator that does nothing."""
-    null = replace(strategy, allocator="null", refill_orders=None)
-    with setup.machine(null) as machine:
-        return _replay(machine, workload, setup).elapsed_ns / setup.ops
+    with setup.machine(Strategy("null")) as machine:
+        return _replay(machine, workload, setup, watch=watch).elapsed_ns / setup.ops
 
 
-def _model_columns(strategy: Strategy, workload: Workload, setup: Setup) -> Row:
+def _model_columns(
+    strategy: Strategy, workload: Workload, setup: Setup, watch: _Watch | None
+) -> Row:
     """What the counted work would take at the stated costs; no clock is read."""
     times = new_times()
     costs_ps = {name: round(cost * 1000) for name, cost in setup.costs_ns.items()}
     with setup.machine(strategy) as machine:
-        _replay(machine, workload, setup, timing="model", costs_ps=costs_ps, times=times)
+        _replay(
+            machine,
+            workload,
+            setup,
+            timing="model",
+            costs_ps=costs_ps,
+            times=times,
+            watch=watch,
+        )
     p50, p99, p999 = _ffi.hist_quantiles(times["hist"].sum(axis=0), [0.5, 0.99, 0.999]) / 1000
     return {
         "model_ns_per_op": int(times["sum_ticks"].sum()) / 1000 / max(int(times["count"].sum()), 1),
@@ -394,6 +542,7 @@ def compare(
     repeats: int = 1,
     results: Results | None = None,
     progress: Progress | None = None,
+    timeout_s: float = LOOP_TIMEOUT_S,
 ) -> Results:
     """Measure every strategy on every workload.
 
@@ -411,6 +560,8 @@ def compare(
         Where rows are added, so that the caller has what was computed if this is interrupted.
     progress : callable, optional
         Called with the label of each run before it starts.
+    timeout_s : float
+        See `run`.
 
     Returns
     -------
@@ -424,12 +575,22 @@ def compare(
     strategies = [strategy.for_page_size(setup.page_size) for strategy in strategies]
     for strategy in strategies:
         # refuse what cannot be before anything is measured
-        setup.machine(strategy).close()
+        if strategy.is_file:
+            strategy.compiled(setup.page_size)
+        setup.machine(strategy.mirror() if strategy.is_file else strategy).close()
     for workload in workloads:
         for state in states or [setup.state]:
             for strategy in strategies:
                 for repeat in range(repeats):
                     if progress is not None:
                         progress(f"{workload.name}, {state.name}: {strategy.label}")
-                    results.add(run(strategy, workload, replace(setup, state=state), repeat=repeat))
+                    results.add(
+                        run(
+                            strategy,
+                            workload,
+                            replace(setup, state=state),
+                            repeat=repeat,
+                            timeout_s=timeout_s,
+                        )
+                    )
     return results

@@ -45,7 +45,11 @@ def strategy_label(row: Mapping[str, Any]) -> str:
 def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns ``strategy``, ``splits`` (all sizes) and ``times_null``."""
     runs = runs.assign(refill_orders=runs["refill_orders"].fillna("").astype(str))
-    strategy = (runs["allocator"] + " " + runs["refill_orders"]).str.strip()
+    variants = runs["variant"].fillna("").astype(str)
+    # files of the same name are told apart by their content
+    several = variants.groupby(runs["allocator"]).transform("nunique") > 1
+    name = runs["allocator"] + ("@" + variants.str[:6]).where(several, "")
+    strategy = (name + " " + runs["refill_orders"]).str.strip()
     return runs.assign(
         strategy=strategy,
         splits=runs[list(SPLITS)].sum(axis=1),
@@ -84,9 +88,16 @@ def comparison_table(results: Results) -> RenderableType:
         for row in group.to_dict("records"):
             cells = [_cell(row[column], how) for column, _, how in _COLUMNS]
             table.add_row(f" {row['strategy']}", *cells)
-            if row["error"]:
-                table.add_row(Text(f"   {row['error']}", style="red", no_wrap=False))
     return table
+
+
+def _errors_in_words(runs: pd.DataFrame) -> list[str]:
+    """Why runs stopped early."""
+    failed = runs[runs["error"] != ""]
+    return [
+        f"{row['strategy']} on {row['workload']}, {row['state']} memory: {row['error']}."
+        for row in failed.to_dict("records")
+    ]
 
 
 def _splits_in_words(runs: pd.DataFrame) -> list[str]:
@@ -164,7 +175,8 @@ def summary(results: Results) -> list[str]:
 def comparison(results: Results) -> RenderableType:
     """Table and sentences."""
     lines = [Text(line) for line in summary(results)]
-    return Group(comparison_table(results), *lines)
+    errors = _errors_in_words(with_labels(results.runs))
+    return Group(comparison_table(results), *lines, *(Text(line, style="red") for line in errors))
 
 
 def key_value_table(values: Mapping[str, Any]) -> RenderableType:

@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is compared: a page table allocator with its refill orders, and the state of memory."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
-from kpkeys_bench import _ffi
-from kpkeys_bench.errors import ConfigError
+from kpkeys_bench import _ffi, door
+from kpkeys_bench.errors import AllocatorError, ConfigError
 from kpkeys_bench.geometry import geometry
 
 ALLOCATORS: Final[tuple[str, ...]] = _ffi.ALLOCATORS
 """Allocators compiled in, by name."""
 ALLOCATOR_HELP: Final[dict[str, str]] = _ffi.ALLOCATOR_HELP
 
+LINEAR_MAPS: Final[tuple[str, ...]] = _ffi.LINEAR_MAPS
+
 PPM: Final = 1_000_000
+VARIANT_DIGITS: Final = 12
+#: What the file is called in every kernel tree, so that its name alone says nothing.
+_KERNEL_STEM: Final = "kpkeys_hardened_pgtables"
+
+
+def is_allocator_file(name: str) -> bool:
+    """Whether an allocator is named by the path of its C file, and not by a name."""
+    return "/" in name or name.endswith(".c")
 
 
 @dataclass(frozen=True)
@@ -22,27 +33,54 @@ class Strategy:
     Attributes
     ----------
     allocator : str
-        One of `ALLOCATORS`.
+        One of `ALLOCATORS`, or the path of an allocator's C file (with a ``/`` in it, or ending in
+        ``.c``). A file is compiled once to find out what it defines.
     refill_orders : tuple of int, optional
         Orders tried from the left by a refill. None: what v6 uses with the page size. Only PBA
-        refills; for the others it must be None.
+        refills; for the others it must be None. So it must for a file, which has its own.
     allow_any_orders : bool
         Accept a list that v6 could not work with: not strictly decreasing or not ending in 2.
+    linear_map : str
+        The linear map it needs: ``"block"`` or ``"pte"``. None stands for what the allocator is
+        made for; of a file, ``"block"`` if it defines ``kpkeys_prepare_direct_map_split()``.
+    sha256 : str
+        Of a file's content, in hex; empty otherwise.
 
     Raises
     ------
     ConfigError
-        If the allocator is unknown or has no refill orders.
+        If the allocator is unknown, has no refill orders, or needs another linear map.
+    AllocatorError
+        If it is a file that cannot be read or does not compile.
     """
 
     allocator: str = "pba"
     refill_orders: tuple[int, ...] | None = None
     allow_any_orders: bool = False
+    linear_map: str | None = None
+    sha256: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        if self.allocator not in ALLOCATORS:
+        if not self.is_file and self.allocator not in ALLOCATORS:
             raise ConfigError(
-                f"allocator {self.allocator!r}: there are {', '.join(sorted(ALLOCATORS))}"
+                f"allocator {self.allocator!r}: there are {', '.join(sorted(ALLOCATORS))}, or name "
+                "an allocator's C file"
+            )
+        if self.linear_map not in {None, *LINEAR_MAPS}:
+            raise ConfigError(f"linear map {self.linear_map!r}: give {', '.join(LINEAR_MAPS)}")
+        if self.is_file:
+            self._look_into_file()
+        else:
+            needed = str(_ffi.allocator_linear_map(self.allocator))
+            if self.linear_map not in {None, needed}:
+                raise ConfigError(
+                    f"allocator {self.allocator!r} works on a linear map of kind {needed!r}: only "
+                    "a file's can be chosen"
+                )
+            object.__setattr__(self, "linear_map", needed)
+        if self.refill_orders is not None and self.is_file:
+            raise ConfigError(
+                f"{self.allocator}: its refill orders are in the file, change them there"
             )
         if self.refill_orders is not None and not self.refills:
             raise ConfigError(
@@ -51,19 +89,67 @@ class Strategy:
         if self.refill_orders is not None:
             _check_orders(self.refill_orders)
 
-    @property
-    def refills(self) -> bool:
-        """Whether the allocator fetches more than a page at a time."""
-        return self.linear_map == "block"
+    def _look_into_file(self) -> None:
+        object.__setattr__(self, "sha256", door.content_sha256(self.source))
+        if self.linear_map is None:
+            splits = door.defined(self.compiled("4K"))[door.SPLITS]
+            object.__setattr__(self, "linear_map", "block" if splits else "pte")
 
     @property
-    def linear_map(self) -> str:
-        """The linear map it needs: ``"block"`` or ``"pte"``."""
-        return str(_ffi.allocator_linear_map(self.allocator))
+    def is_file(self) -> bool:
+        """Whether the allocator is a C file."""
+        return is_allocator_file(self.allocator)
+
+    @property
+    def source(self) -> Path:
+        """The C file of an allocator that is one."""
+        return Path(self.allocator)
+
+    def compiled(self, page_size: str) -> Path:
+        """The shared object made of the file, for one page size; at once if it was made before.
+
+        Raises
+        ------
+        AllocatorError
+            If it does not compile, or is not the file any more that it was.
+        """
+        if door.content_sha256(self.source) != self.sha256:
+            raise AllocatorError(f"{self.source} has changed since this run began: start again")
+        return door.compile_file(self.source, page_size).path
+
+    @property
+    def name(self) -> str:
+        """The column ``allocator``.
+
+        Of a file, its name without ``.c``, after that of its folder where every kernel tree has a
+        file of that name.
+        """
+        if not self.is_file:
+            return self.allocator
+        stem = self.source.name.removesuffix(".c")
+        folder = self.source.absolute().parent.name
+        return f"{folder}/{stem}" if stem == _KERNEL_STEM and folder else stem
+
+    @property
+    def variant(self) -> str:
+        """The column ``variant``: of a file, the first digits of the SHA-256 of its content."""
+        return self.sha256[:VARIANT_DIGITS]
+
+    @property
+    def refills(self) -> bool:
+        """Whether the allocator fetches more than a page at a time.
+
+        Taken for granted of a file that works on blocks.
+        """
+        return self.linear_map == "block"
+
+    def mirror(self) -> "Strategy":
+        """What is built in and works on the same linear map: ``pba`` or ``noblock``."""
+        return Strategy("pba" if self.linear_map == "block" else "noblock")
 
     def for_page_size(self, page_size: str) -> "Strategy":
         """The same with the refill orders spelled out."""
-        if self.refill_orders is not None or not self.refills:
+        if self.refill_orders is not None or not self.refills or self.is_file:
             return self
         return replace(self, refill_orders=geometry(page_size).refill_orders)
 
@@ -75,7 +161,7 @@ class Strategy:
     @property
     def label(self) -> str:
         """Short name for people: ``"pba 9-4-2"``."""
-        return f"{self.allocator} {self.orders_text}".strip()
+        return f"{self.name} {self.orders_text}".strip()
 
 
 def _check_orders(orders: tuple[int, ...]) -> None:

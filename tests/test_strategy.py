@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Strategies, states, sizes: what is accepted, what is refused, what results carry."""
 
+from pathlib import Path
+
 import pytest
 
 from kpkeys_bench import ConfigError, State, Strategy, geometry, parse_state
 from kpkeys_bench.geometry import format_bytes, parse_bytes
-from kpkeys_bench.strategy import parse_refill_orders
+from kpkeys_bench.strategy import is_allocator_file, parse_refill_orders
+
+FILES = Path(__file__).parent / "allocators"
+V6 = str(FILES / "v6" / "kpkeys_hardened_pgtables.c")
+PATCHED = str(FILES / "patched" / "recheck.c")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,40 @@ def test_pba_without_orders_takes_those_of_the_page_size():
 def test_strategy_that_cannot_be_is_refused(allocator, orders, why):
     with pytest.raises(ConfigError, match=why):
         Strategy(allocator, orders)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_file"),
+    [("pba", False), ("a.c", True), ("./a", True), ("mm/a.c", True), ("a.co", False)],
+)
+def test_allocator_is_a_file_if_its_name_looks_like_a_path(name, is_file):
+    assert is_allocator_file(name) == is_file
+
+
+def test_file_of_a_kernel_tree_is_named_with_its_folder():
+    assert Strategy(V6).label == "v6/kpkeys_hardened_pgtables"
+    assert Strategy(PATCHED).label == "recheck"
+
+
+def test_file_keeps_its_own_refill_orders():
+    assert Strategy(V6).for_page_size("16K").orders_text == ""
+    with pytest.raises(ConfigError, match="in the file"):
+        Strategy(V6, (9, 2))
+
+
+def test_linear_map_can_be_chosen_for_a_file_alone():
+    assert Strategy(V6, linear_map="pte").linear_map == "pte"
+    assert not Strategy(V6, linear_map="pte").refills
+    assert Strategy("pba", linear_map="block") == Strategy("pba")
+    with pytest.raises(ConfigError, match="only a file's can be chosen"):
+        Strategy("pba", linear_map="pte")
+    with pytest.raises(ConfigError, match="give block, pte"):
+        Strategy(V6, linear_map="huge")
+
+
+@pytest.mark.parametrize(("linear_map", "mirror"), [("block", "pba"), ("pte", "noblock")])
+def test_mirror_of_a_file_works_on_the_same_map(linear_map, mirror):
+    assert Strategy(V6, linear_map=linear_map).mirror() == Strategy(mirror)
 
 
 @pytest.mark.parametrize(("text", "orders"), [("9,4,2", (9, 4, 2)), ("9-2", (9, 2)), ("2", (2,))])

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Written from the description of v7, independently of csrc/mm, and broken on purpose: it uses
+ * kernel functions, folio_lock(page_folio()), and a field of struct page, memcg_data, that the
+ * laboratory does not have. Loading it must name them and their lines.
+ */
+
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/jump_label.h>
+#include <linux/kernel.h>
+#include <linux/kpkeys.h>
+#include <linux/mm.h>
+#include <linux/set_memory.h>
+
+__ro_after_init DEFINE_STATIC_KEY_FALSE(kpkeys_hardened_pgtables_key);
+
+struct page *kpkeys_pgtable_alloc(gfp_t gfp)
+{
+	struct page *page = alloc_pages_noprof(gfp, 0);
+
+	if (!page)
+		return NULL;
+
+	/* Nobody may look at the page from here on until it is freed */
+	folio_lock(page_folio(page));
+
+	if (set_memory_pkey((unsigned long)page_address(page), 1, KPKEYS_PKEY_PGTABLES)) {
+		__free_page(page);
+		return NULL;
+	}
+
+	return page;
+}
+
+void kpkeys_pgtable_free(struct page *page)
+{
+	VM_WARN_ON(page->memcg_data);
+	set_memory_pkey((unsigned long)page_address(page), 1, KPKEYS_PKEY_DEFAULT);
+	__free_page(page);
+}
+
+void __init kpkeys_hardened_pgtables_init(void)
+{
+	if (!arch_supports_kpkeys())
+		return;
+
+	static_branch_enable(&kpkeys_hardened_pgtables_key);
+	arch_kpkeys_protect_static_pgtables();
+}
