@@ -402,7 +402,10 @@ int kpb_machine_destroy(struct kpb_machine *m);
 /* kpkeys_hardened_pgtables_init() and ..._init_late() */
 int kpb_machine_init(struct kpb_machine *m);
 int kpb_machine_init_late(struct kpb_machine *m);
-/* Make room for slots 0 .. nr_slots - 1; those in use stay. */
+/*
+ * Make room for slots 0 .. nr_slots - 1; those in use stay. -EALREADY: a task
+ * that is stepped has not finished.
+ */
 int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots);
 
 /*

@@ -393,7 +393,10 @@ class MachineHandle:
 
     def set_slots(self, nr_slots):
         limit = lib.KPB_MAX_SLOTS
-        self._check(lib.kpb_machine_set_slots(self.ptr, _whole("slots", nr_slots, limit)))
+        rc = lib.kpb_machine_set_slots(self.ptr, _whole("slots", nr_slots, limit))
+        if rc == -errno.EALREADY:
+            raise MachineError("a task has not finished: let it go on before there are more slots")
+        self._check(rc)
 
     def replay(self, ops, repeat, mode, every, costs_ps, times):
         pointer = _ops_pointer(ops)

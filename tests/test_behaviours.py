@@ -70,6 +70,26 @@ def test_file_that_looks_again_under_the_mutex_is_cured_of_d3_alone():
     assert by_name == {"D3": REFUTED, "D1": SHOWN, "D18": SHOWN}
 
 
+#: What cures one behaviour: lines of v6's file, and others in their place.
+CURES = {
+    "D1": ("\t\t\tcache_push(page);\n\t\t\tbreak;", "\t\t\tcache_push(page);\n\t\t\tcontinue;"),
+    "D5": ("PBA_NR_RESERVED_PAGES\t4", "PBA_NR_RESERVED_PAGES\t8"),
+    "D6": ("nr_best >= PBA_SHRINK_BLOCK_MIN_PAGES", "nr_best >= 8"),
+    "D14": ("\tif (WARN_ON_ONCE(!page))\n\t\treturn NULL;", "\tif (!page)\n\t\treturn NULL;"),
+}
+
+
+@pytest.mark.parametrize("cured", CURES)
+def test_file_that_is_cured_of_one_is_refuted_there_and_nowhere_else(cured, tmp_path):
+    source = (ALLOCATOR_FILES / "v6" / "kpkeys_hardened_pgtables.c").read_text(encoding="utf-8")
+    before, after = CURES[cured]
+    assert source.count(before) == 1
+    file = tmp_path / "cured.c"
+    file.write_text(source.replace(before, after), encoding="utf-8")
+    table = verdicts([str(file)])
+    assert [v.script for v in table if v.verdict != SHOWN] == [cured]
+
+
 def test_file_that_crashes_loses_no_other_verdict():
     file = str(ALLOCATOR_FILES / "broken" / "crashes.c")
     table = verdicts([file])

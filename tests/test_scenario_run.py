@@ -77,6 +77,23 @@ def test_task_that_stops_at_none_of_the_points_is_done():
     assert steps[2].words == ("A had finished already",)
 
 
+def test_page_that_a_task_is_giving_back_is_out_of_reach_of_others():
+    check(
+        """
+machine allocator=noblock
+boot
+alloc p 3
+A: free p[0:2] stop at set_pkey
+free p
+expect len(p) == 2
+A: continue
+expect len(p) == 0 and frees == 3
+"""
+    )
+    with pytest.raises(ScenarioError, match="is being given back already"):
+        run("machine allocator=noblock\nboot\nalloc p\nA: free p stop at set_pkey\nfree p[0]")
+
+
 def test_faults_contexts_and_flags_reach_the_machine():
     check(
         """
@@ -195,7 +212,7 @@ def test_step_tells_what_happened_in_words_and_numbers():
         ("boot\nboot", r"x.kpb:2:1: boot steps out of order"),
         ("boot\nfree p\nalloc p", r"x.kpb:2:6: p is nothing yet"),
         ("boot\nalloc p\nfree p[3]", "p has 1 pages"),
-        ("boot\nalloc p 2\nfree p[0]\nfree p[0]", r"x.kpb:4:6: p\[0\] was given back before"),
+        ("boot\nalloc p 2\nfree p[0]\nfree p[0]", r"x.kpb:4:6: p\[0\] was given back already"),
         ("boot\nalloc p\nunpin p", "use free"),
         ("boot\npin p order=0\nalloc p", "p holds pins"),
         ("boot\npin p 2 order=0\nsplit p first=0 pages=1", "stands for 2"),

@@ -450,6 +450,9 @@ static int kpb_granule_set_slots(uint32_t nr_slots)
 		return 0;
 	if (nr_slots > KPB_MAX_SLOTS)
 		return -EINVAL;
+	/* it knows where its slot is */
+	if (kpb_task_under_way() >= 0)
+		return -EALREADY;
 	slots = realloc(m->slots, nr_slots * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;

@@ -57,6 +57,7 @@ enum kpb_slot_kind {
 	KPB_SLOT_PTP_FAILED, /* the allocation failed: its free is skipped */
 	KPB_SLOT_PIN,
 	KPB_SLOT_PIN_FAILED,
+	KPB_SLOT_BUSY, /* an operation on it has not finished */
 };
 
 struct kpb_slot {

@@ -21,8 +21,11 @@
 static __always_inline int kpb_alloc_into(struct kpb_machine *m, gfp_t gfp,
 					  struct kpb_slot *slot)
 {
-	struct page *page = m->ops->alloc(gfp);
+	struct page *page;
 
+	/* if it is stopped on its way, nobody else may use the slot */
+	slot->kind = KPB_SLOT_BUSY;
+	page = m->ops->alloc(gfp);
 	m->counters.allocs++;
 	if (unlikely(!page)) {
 		m->counters.failed_allocs++;
@@ -57,6 +60,7 @@ static __always_inline int kpb_do_free(struct kpb_machine *m,
 		slot->kind = KPB_SLOT_EMPTY;
 		return KPB_PATH_NONE;
 	}
+	slot->kind = KPB_SLOT_BUSY;
 	m->ops->free(slot->page);
 	m->counters.frees++;
 	m->nr_live--;
@@ -78,6 +82,7 @@ static noinline int kpb_do_pin(struct kpb_machine *m, const struct kpb_op *op,
 	if (slot->kind != KPB_SLOT_EMPTY || op->arg > MAX_PAGE_ORDER ||
 	    op->level >= MIGRATE_TYPES)
 		return -EINVAL;
+	slot->kind = KPB_SLOT_BUSY;
 	page = __alloc_pages_noprof(gfp_of_type[op->level], op->arg);
 	m->counters.pins++;
 	slot->kind = KPB_SLOT_PIN_FAILED;
@@ -127,11 +132,13 @@ static noinline int kpb_do_split_other(struct kpb_machine *m,
 	movable = *kpb_page_type(page_to_pfn(slot->page)) & KPB_PG_LRU;
 	if (movable)
 		kpb_movable_del(slot->page, slot->order);
+	slot->kind = KPB_SLOT_BUSY;
 	addr = (unsigned long)page_address(slot->page + op->level);
 	m->counters.other_splits++;
 	m->op_failed = set_memory_ro(addr, op->arg) != 0;
 	if (movable)
 		kpb_movable_add(slot->page, slot->order, op->slot);
+	slot->kind = KPB_SLOT_PIN;
 	m->counters.failed_other_splits += m->op_failed;
 	return KPB_PATH_SPLIT_OTHER;
 }

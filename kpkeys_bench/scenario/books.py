@@ -42,6 +42,11 @@ class Page:
     live: bool = False
     pending: bool = True
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is in use, and nobody is giving it back."""
+        return self.live and not self.pending
+
 
 class Books:
     """The state of one run that expressions can see.

@@ -680,7 +680,7 @@ class Runner:
                 f"{target.name} holds {'pins' if pages[0].is_pin else 'pages'}: use {verb}"
             )
         if target.any_of is not None:
-            live = [page for page in pages if page.live]
+            live = [page for page in pages if page.is_here]
             count = min(whole(target.any_of, self._books, MAX_PAGES), len(live))
             return (
                 [live[i] for i in self._rng.choice(len(live), count, replace=False)]
@@ -689,22 +689,25 @@ class Runner:
             )
         if target.index is not None:
             page = self._books.one(target)
-            if page.obtained and not page.live:
-                raise target.place.error(f"{target.text} was given back before")
-            return [page] if page.live else []
+            if page.obtained and not page.is_here:
+                state = "is being" if page.live else "was"
+                raise target.place.error(f"{target.text} {state} given back already")
+            return [page] if page.is_here else []
         if target.is_slice:
             pages = pages[self._books.cut(target)]
-        return [page for page in pages if page.live]
+        return [page for page in pages if page.is_here]
 
     def _give_back(self, statement: Statement, kind: int, *, is_pin: bool) -> None:
         pages = self._resolve(statement, is_pin=is_pin)
         operations = np.zeros(len(pages), ops.OP_DTYPE)
         operations["slot"] = [page.slot for page in pages]
         operations["kind"] = kind
+        for page in pages:
+            page.pending = True
 
         def finish(i: int, failed: bool) -> None:  # noqa: ARG001, FBT001 - it cannot fail
             page = pages[i]
-            page.live = False
+            page.live = page.pending = False
             self._free_slots.append(page.slot)
             if not is_pin:
                 self._books.requests.append((True, page.number))

@@ -272,7 +272,29 @@ static void task_refuses_what_makes_no_sense(struct kunit *test)
 	task_step(1, KPB_OP_ALLOC, 0, KPB_POINT_MUTEX_LOCK, &res);
 	KUNIT_EXPECT_EQ(test, task_step(1, KPB_OP_ALLOC, 1, 0, &res),
 			-EALREADY);
+	/* nor may anybody else use its slot, or move the slots */
+	KUNIT_EXPECT_EQ(test, task_step(2, KPB_OP_ALLOC, 0, 0, &res), -EINVAL);
+	KUNIT_EXPECT_EQ(test, task_step(2, KPB_OP_FREE, 0, 0, &res), -EINVAL);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8192), -EALREADY);
 	KUNIT_EXPECT_EQ(test, box_granule.resume(1, 0, 0, &res), 0);
+	KUNIT_EXPECT_EQ(test, box_granule.set_slots(8192), 0);
+}
+
+/* A page that is being given back is given back once. */
+static void task_free_that_is_stopped_keeps_the_slot(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
+	struct kpb_machine *m = box_boot(test, &config);
+	struct kpb_step_result res;
+
+	KUNIT_ASSERT_EQ(test, box_granule.set_slots(2), 0);
+	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_ALLOC, 0, 0, 1), 0);
+	task_step(1, KPB_OP_FREE, 0, KPB_POINT_FREE_PAGES, &res);
+	KUNIT_EXPECT_EQ(test, res.state, KPB_TASK_STOPPED);
+	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_FREE, 0, 0, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, box_granule.resume(1, 0, 0, &res), 0);
+	KUNIT_EXPECT_EQ(test, m->counters.frees, 1);
+	BOX_EXPECT_CLEAN(test);
 }
 
 /* A machine may go while tasks are stopped: sanitizers watch over this one. */
@@ -298,6 +320,7 @@ static const struct kunit_case task_test_cases[] = {
 	KUNIT_CASE(task_that_sleeps_under_a_spinlock_is_reported),
 	KUNIT_CASE(task_in_atomic_context_must_not_refill),
 	KUNIT_CASE(task_refuses_what_makes_no_sense),
+	KUNIT_CASE(task_free_that_is_stopped_keeps_the_slot),
 	KUNIT_CASE(task_stopped_ones_are_freed_with_the_machine),
 	{ 0 }
 };
