@@ -116,7 +116,8 @@ static __cold unsigned long kpb_count_keyed(const struct page *page,
  * one of another order than the first one that is tried, and that follows a
  * failed attempt in the same operation, fell back.
  */
-static inline void kpb_count_refill(struct page *page, unsigned int order)
+static inline void kpb_count_refill(struct page *page, unsigned int order,
+				    unsigned int first_order)
 {
 	struct kpb_machine *m = kpb_this;
 
@@ -135,8 +136,7 @@ static inline void kpb_count_refill(struct page *page, unsigned int order)
 	}
 	m->counters.refills++;
 	m->counters.refills_in_shrink += m->shrink_depth != 0;
-	if (m->op_events & KPB_EV_REFILL_FAILED &&
-	    order != m->config.refill_orders[0])
+	if (m->op_events & KPB_EV_REFILL_FAILED && order != first_order)
 		m->counters.refill_fallbacks++;
 	m->op_events &= ~KPB_EV_REFILL_FAILED;
 	m->op_events |= KPB_EV_REFILL;
@@ -155,20 +155,35 @@ static inline bool kpb_fail_alloc_pages(unsigned int order)
 struct page *alloc_pages_noprof(gfp_t gfp, unsigned int order)
 {
 	unsigned int failed = kpb_this->op_events & KPB_EV_REFILL_FAILED;
+	unsigned int first_order = failed ? kpb_this->op_events >>
+						    KPB_EV_FIRST_ORDER_SHIFT :
+					    order;
 	struct page *page = NULL;
 
 	kpb_point(KPB_POINT_ALLOC_PAGES, NULL);
 	if (likely(!kpb_fail_alloc_pages(order)))
 		page = __alloc_pages_noprof(gfp, order);
 	/* whatever became of refills by a shrinker meanwhile */
-	kpb_this->op_events |= failed;
+	kpb_this->op_events &= KPB_EV_MASK;
+	kpb_this->op_events |= failed | first_order << KPB_EV_FIRST_ORDER_SHIFT;
 	if (likely(page)) {
-		kpb_count_refill(page, order);
+		kpb_count_refill(page, order, first_order);
 	} else {
 		kpb_event(KPB_EVENT_REFILL_FAILED, 0, order, 0);
 		kpb_this->op_events |= KPB_EV_REFILL_FAILED;
 	}
 	return page;
+}
+
+/* What the kernel would report as a bad page, if it noticed. */
+static inline void kpb_check_free(struct page *page)
+{
+	if (unlikely(!kpb_is_held(page_to_pfn(page))))
+		kpb_stop(__FILE__, __LINE__,
+			 "BUG: __free_pages() of a page that is not the allocator's");
+	if (unlikely(page->mapping))
+		kpb_warn(__FILE__, __LINE__,
+			 "bad page state: page->mapping is set in a page that is freed");
 }
 
 /* What it gives back. */
@@ -177,6 +192,7 @@ void __free_pages(struct page *page, unsigned int order)
 	struct kpb_machine *m = kpb_this;
 
 	kpb_point(KPB_POINT_FREE_PAGES, NULL);
+	kpb_check_free(page);
 	kpb_event(KPB_EVENT_RELEASE, page_to_pfn(page), order, 0);
 	kpb_note_landed(page_to_pfn(page), 1UL << order);
 	m->nr_held -= 1UL << order;

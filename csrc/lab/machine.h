@@ -20,6 +20,9 @@ struct kpb_allocator_ops;
 #define KPB_EV_SPLIT 2u
 #define KPB_EV_REFILL_FAILED 4u
 #define KPB_EV_PAGES 8u /* pages came, went, or changed their pkey */
+#define KPB_EV_MASK 0xffu
+/* above them: the order that the refill at hand was tried with first */
+#define KPB_EV_FIRST_ORDER_SHIFT 8
 
 /* Leaf descriptors by size, entries (not groups). */
 enum kpb_leaf {

@@ -114,7 +114,11 @@ void kpb_point_reached(enum kpb_point point, const char *lock)
 {
 	struct kpb_task *task = kpb_running_task();
 
-	if (!task || --kpb_this->stop_nth)
+	/* whoever holds a spinlock goes on until he has given it back */
+	if (!task || kpb_this->preempt_count >
+			     (task->step.context == KPB_CONTEXT_ATOMIC))
+		return;
+	if (--kpb_this->stop_nth)
 		return;
 	task->point = point;
 	task->lock = lock;
@@ -171,6 +175,13 @@ static __cold void kpb_deadlock(const struct mutex *lock, const char *why)
 	for (i = 0; i < KPB_MAX_TASKS && task->waits_for &&
 		    task != kpb_this->curr && used < (int)sizeof(msg);
 	     i++) {
+		if (!task->waits_for->owner) {
+			used += snprintf(
+				msg + used, sizeof(msg) - (size_t)used,
+				"; task %d was waiting for %s, which is free, and has not gone on yet",
+				task->pid, kpb_mutex_name(task->waits_for));
+			break;
+		}
 		used += snprintf(msg + used, sizeof(msg) - (size_t)used,
 				 "; task %d waits for %s, which task %d holds",
 				 task->pid, kpb_mutex_name(task->waits_for),

@@ -1037,7 +1037,7 @@ static noinline __cold struct page *__alloc_pages_slowpath(gfp_t gfp,
 		if (page)
 			return page;
 		if (costly_order && (gfp & __GFP_NORETRY) &&
-		    compact_result != COMPACT_SUCCESS)
+		    compact_result == COMPACT_DEFERRED)
 			goto nopage;
 	}
 

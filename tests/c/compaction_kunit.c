@@ -233,6 +233,12 @@ static void compaction_leaves_larger_allocations(struct kunit *test)
 	set_page_private(pfn_to_page(p + 8), 0);
 	KUNIT_EXPECT_EQ(test, compaction_run(3), COMPACT_COMPLETE);
 	KUNIT_EXPECT_EQ(test, compaction_slot(0), p);
+	/* the number of a slot that there is just not, or far from it */
+	set_page_private(pfn_to_page(p + 8), m->nr_slots);
+	KUNIT_EXPECT_EQ(test, compaction_run(3), COMPACT_COMPLETE);
+	set_page_private(pfn_to_page(p + 8), ~0UL);
+	KUNIT_EXPECT_EQ(test, compaction_run(3), COMPACT_COMPLETE);
+	KUNIT_EXPECT_EQ(test, compaction_slot(0), p);
 	/* one that fills the window is moved to make a larger one */
 	box_free(box_block_pfn(3), 4);
 	box_free(p + 16, 4);
@@ -362,6 +368,19 @@ static void compaction_success_ends_the_deferral(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, try_to_compact_pages(GFP_KERNEL, 6),
 			COMPACT_SUCCESS);
 	KUNIT_EXPECT_EQ(test, zone->compact_order_failed, 7);
+	/* it counts no further than to the try that is let through */
+	zone->compact_order_failed = 5;
+	zone->compact_defer_shift = 1;
+	zone->compact_considered = 0;
+	KUNIT_EXPECT_TRUE(test, compaction_deferred(zone, 5));
+	KUNIT_EXPECT_FALSE(test, compaction_deferred(zone, 5));
+	KUNIT_EXPECT_FALSE(test, compaction_deferred(zone, 5));
+	KUNIT_EXPECT_EQ(test, zone->compact_considered, 2);
+	KUNIT_EXPECT_FALSE(test, compaction_deferred(zone, 4));
+	/* success at the very order that failed takes the blame from it */
+	zone->compact_order_failed = 7;
+	compaction_defer_reset(zone, 7);
+	KUNIT_EXPECT_EQ(test, zone->compact_order_failed, 8);
 }
 
 /* From an allocation: it gets the block, and its slot mate has moved. */

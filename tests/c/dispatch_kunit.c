@@ -175,7 +175,32 @@ static void dispatch_stop_leaves_with_a_reason(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->border.failed_op, 7);
 }
 
-/* A lock that is taken can never be given back: that is a deadlock. */
+/* A page that the allocator does not hold, or that it left marks on. */
+static void dispatch_notices_bad_frees(struct kunit *test)
+{
+	struct kpb_machine *m = dispatch_machine(test);
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	BOX_EXPECT_WARNINGS(test, 0, __free_page(page));
+	page = alloc_page(GFP_KERNEL);
+	page->mapping = page;
+	BOX_EXPECT_WARNINGS(test, 1, __free_page(page));
+	KUNIT_EXPECT_CONTAINS(test, m->warnings[0].what, "bad page state");
+	BOX_EXPECT_STOP(test, __free_page(page), "not the allocator's");
+}
+
+/* min() and the like are no functions, and yet look at each argument once. */
+static void dispatch_min_evaluates_once(struct kunit *test)
+{
+	int a = 1, b = 5;
+
+	KUNIT_EXPECT_EQ(test, min(a++, b++), 1);
+	KUNIT_EXPECT_EQ(test, max(a++, b++), 6);
+	KUNIT_EXPECT_EQ(test, a, 3);
+	KUNIT_EXPECT_EQ(test, b, 7);
+	KUNIT_EXPECT_EQ(test, clamp(min(9, b), max(a, 2), 4), 4);
+	KUNIT_EXPECT_EQ(test, min_t(u8, 257, 3), 1);
+}
 
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
@@ -186,6 +211,8 @@ static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_survives_too_many_warning_sites),
 	KUNIT_CASE(dispatch_warn_on_is_counted),
 	KUNIT_CASE(dispatch_stop_leaves_with_a_reason),
+	KUNIT_CASE(dispatch_notices_bad_frees),
+	KUNIT_CASE(dispatch_min_evaluates_once),
 	{ 0 }
 };
 

@@ -469,6 +469,25 @@ static void page_alloc_claim_leaves_a_cut_pageblock_alone(struct kunit *test)
 	box_expect_buddy_clean(test);
 }
 
+/* The first pageblock of the zone is whole, and so is the last one. */
+static void page_alloc_claim_takes_the_outermost_pageblocks(struct kunit *test)
+{
+	struct kpb_machine *m = page_alloc_drained(test);
+	const unsigned long places[] = { m->zone.zone_start_pfn,
+					 m->zone.zone_end_pfn - PAGEBLOCK };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		box_free(places[i], pageblock_order - 1);
+		KUNIT_EXPECT_EQ(test, page_alloc_pfn(MIGRATE_UNMOVABLE, 0),
+				places[i]);
+		KUNIT_EXPECT_EQ(test, m->counters.buddy_claims, i + 1);
+		KUNIT_EXPECT_EQ(test, get_pfnblock_migratetype(places[i]),
+				MIGRATE_UNMOVABLE);
+		box_drain();
+	}
+}
+
 static void page_alloc_steal_takes_the_smallest(struct kunit *test)
 {
 	struct kpb_machine *m = page_alloc_drained(test);
@@ -548,6 +567,33 @@ static void page_alloc_fallback_prefers_the_larger_order(struct kunit *test)
 	box_free(p1, pageblock_order - 1);
 	box_free(p2, pageblock_order);
 	KUNIT_EXPECT_EQ(test, page_alloc_pfn(MIGRATE_UNMOVABLE, 0), p2);
+}
+
+/* Own blocks are no fallback, nor is a list that is empty. */
+static void page_alloc_fallback_is_another_type(struct kunit *test)
+{
+	struct kpb_machine *m = page_alloc_drained(test);
+	struct free_area *area = &m->zone.free_area[pageblock_order];
+	const unsigned int order = pageblock_order;
+
+	KUNIT_EXPECT_EQ(test,
+			find_suitable_fallback(area, order, MIGRATE_MOVABLE,
+					       false),
+			-1);
+	box_free(box_block_pfn(1), order);
+	KUNIT_EXPECT_EQ(test,
+			find_suitable_fallback(area, order, MIGRATE_MOVABLE,
+					       false),
+			-1);
+	KUNIT_EXPECT_EQ(test,
+			find_suitable_fallback(area, order, MIGRATE_UNMOVABLE,
+					       true),
+			MIGRATE_MOVABLE);
+	/* not worth claiming, whatever there is */
+	KUNIT_EXPECT_EQ(test,
+			find_suitable_fallback(&m->zone.free_area[0], 0,
+					       MIGRATE_MOVABLE, true),
+			-2);
 }
 
 static void page_alloc_refuses_more_than_the_largest_order(struct kunit *test)
@@ -925,6 +971,10 @@ static void page_alloc_batch_is_scaled_by_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_pcp_alloc(&pcp, 0), 1);
 	KUNIT_EXPECT_EQ(test, nr_pcp_alloc(&pcp, 3), 1);
 	KUNIT_EXPECT_EQ(test, nr_pcp_free(&pcp), 1);
+	/* room for just one batch */
+	pcp = (struct per_cpu_pages){ .high = 3, .batch = 3 };
+	KUNIT_EXPECT_EQ(test, nr_pcp_alloc(&pcp, 0), 3);
+	KUNIT_EXPECT_EQ(test, nr_pcp_free(&pcp), 3);
 	/* the boot pageset */
 	pcp = (struct per_cpu_pages){ .high = 0, .batch = 1 };
 	KUNIT_EXPECT_EQ(test, nr_pcp_alloc(&pcp, 2), 1);
@@ -1358,8 +1408,8 @@ static const struct page_alloc_attempt page_alloc_attempts[] = {
 	  1 },
 	{ "a block, quiet", GFP_KERNEL | __GFP_NOWARN, PMD_ORDER, 1, 0, 1, 0,
 	  0 },
-	/* compaction only, as a THP fault does it */
-	{ "a block, no retry", GFP_KERNEL | __GFP_NORETRY, PMD_ORDER, 1, 0, 0,
+	/* no second round, of either */
+	{ "a block, no retry", GFP_KERNEL | __GFP_NORETRY, PMD_ORDER, 1, 0, 1,
 	  0, 1 },
 	{ "a block, may fail", GFP_KERNEL | __GFP_RETRY_MAYFAIL, PMD_ORDER, 1,
 	  1, 1, 0, 1 },
@@ -1569,10 +1619,12 @@ static const struct kunit_case page_alloc_test_cases[] = {
 			 page_alloc_claims_gen_params),
 	KUNIT_CASE(page_alloc_claim_moves_to_the_tail),
 	KUNIT_CASE(page_alloc_claim_leaves_a_cut_pageblock_alone),
+	KUNIT_CASE(page_alloc_claim_takes_the_outermost_pageblocks),
 	KUNIT_CASE(page_alloc_steal_takes_the_smallest),
 	KUNIT_CASE_PARAM(page_alloc_fallback_asks_in_order,
 			 page_alloc_fallbacks_gen_params),
 	KUNIT_CASE(page_alloc_fallback_prefers_the_larger_order),
+	KUNIT_CASE(page_alloc_fallback_is_another_type),
 	KUNIT_CASE(page_alloc_refuses_more_than_the_largest_order),
 	KUNIT_CASE(page_alloc_empty_zone_fails_quietly),
 	KUNIT_CASE(page_alloc_gfp_decides_the_type),

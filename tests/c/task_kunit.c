@@ -297,6 +297,66 @@ static void task_free_that_is_stopped_keeps_the_slot(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* An allocator that gives pages back under its lock, as the kernel allows. */
+static void task_free_locked(struct page *page)
+{
+	static DEFINE_SPINLOCK(lock);
+
+	spin_lock(&lock);
+	__free_page(page);
+	spin_unlock(&lock);
+}
+
+static const struct kpb_allocator_ops task_locking_ops = {
+	.free = task_free_locked,
+};
+
+/*
+ * A chain that ends at a mutex which is free again: whoever waited for it has
+ * not gone on yet.
+ */
+static void task_chain_may_end_at_a_free_mutex(struct kunit *test)
+{
+	struct kpb_machine *m = task_machine(test);
+	struct kpb_step_result res;
+
+	task_drain_to_reserve(test);
+	/* task 1 holds alloc_mutex and waits for a lock that task 2 had */
+	task_step(1, KPB_OP_ALLOC, 0, KPB_POINT_SET_PKEY, &res);
+	KUNIT_ASSERT_EQ(test, res.state, KPB_TASK_STOPPED);
+	m->tasks[1].waits_for = &m->pgtable_split_lock;
+	m->pgtable_split_lock.owner = NULL;
+	BOX_EXPECT_STOP(test, box_op(KPB_OP_ALLOC, 1, 0, 1),
+			"was waiting for pgtable_split_lock, which is free");
+}
+
+/* Under a spinlock nobody is stopped: the point after it is taken instead. */
+static void task_is_not_stopped_under_a_spinlock(struct kunit *test)
+{
+	const struct kpb_step step = {
+		.op = { .kind = KPB_OP_ALLOC },
+		.task = 1,
+		.gfp = GFP_ATOMIC,
+		.context = KPB_CONTEXT_ATOMIC,
+		.stop_at = KPB_POINT_ALLOC_PAGES,
+		.stop_nth = 1,
+	};
+	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
+	struct kpb_machine *m = box_boot(test, &config);
+	struct kpb_step_result res;
+
+	KUNIT_ASSERT_EQ(test, box_granule.set_slots(2), 0);
+	/* in an atomic context of its own a task can be stopped */
+	KUNIT_EXPECT_EQ(test, box_granule.step(&step, &res), 0);
+	KUNIT_EXPECT_EQ(test, res.state, KPB_TASK_STOPPED);
+	KUNIT_EXPECT_EQ(test, box_granule.resume(1, 0, 0, &res), 0);
+	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_ALLOC, 1, 0, 1), 0);
+	m->ops = &task_locking_ops;
+	task_step(2, KPB_OP_FREE, 1, KPB_POINT_FREE_PAGES, &res);
+	KUNIT_EXPECT_EQ(test, res.state, KPB_TASK_IDLE);
+	m->ops = &kpb_v6_ops;
+}
+
 /* A machine may go while tasks are stopped: sanitizers watch over this one. */
 static void task_stopped_ones_are_freed_with_the_machine(struct kunit *test)
 {
@@ -321,6 +381,8 @@ static const struct kunit_case task_test_cases[] = {
 	KUNIT_CASE(task_in_atomic_context_must_not_refill),
 	KUNIT_CASE(task_refuses_what_makes_no_sense),
 	KUNIT_CASE(task_free_that_is_stopped_keeps_the_slot),
+	KUNIT_CASE(task_chain_may_end_at_a_free_mutex),
+	KUNIT_CASE(task_is_not_stopped_under_a_spinlock),
 	KUNIT_CASE(task_stopped_ones_are_freed_with_the_machine),
 	{ 0 }
 };

@@ -47,11 +47,25 @@ typedef u64 phys_addr_t;
 #define BIT_ULL(n) (1ULL << (n))
 #define GENMASK_ULL(h, l) ((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 
+#define round_down(x, y) ALIGN_DOWN(x, y)
+#define round_up(x, y) ALIGN(x, y)
+#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+
+/* each argument is evaluated once; the names differ so that calls may nest */
+#define kpb_pick3(x, y, ux, uy, op)   \
+	({                            \
+		__auto_type ux = (x); \
+		__auto_type uy = (y); \
+		ux op uy ? ux : uy;   \
+	})
+#define kpb_pick2(x, y, op, n) kpb_pick3(x, y, kpb_x##n, kpb_y##n, op)
+#define kpb_pick(x, y, op, n) kpb_pick2(x, y, op, n)
+#define min(a, b) kpb_pick(a, b, <, __COUNTER__)
+#define max(a, b) kpb_pick(a, b, >, __COUNTER__)
+#define min_t(type, a, b) min((type)(a), (type)(b))
+#define max_t(type, a, b) max((type)(a), (type)(b))
 #define clamp(x, lo, hi) min(max(x, lo), hi)
-#define min_t(type, a, b) ((type)(a) < (type)(b) ? (type)(a) : (type)(b))
-#define max_t(type, a, b) ((type)(a) > (type)(b) ? (type)(a) : (type)(b))
-#define min(a, b) ((a) < (b) ? (a) : (b))
-#define max(a, b) ((a) > (b) ? (a) : (b))
+#define clamp_t(type, x, lo, hi) min_t(type, max_t(type, x, lo), hi)
 
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))

@@ -46,6 +46,9 @@ static inline struct page *virt_to_page(const void *addr)
 	return pfn_to_page(__pa(addr) >> PAGE_SHIFT);
 }
 
+/* DUPLICATED: frames are contiguous in the array of struct page */
+#define nth_page(page, n) ((page) + (n))
+
 static inline void *page_to_virt(const struct page *page)
 {
 	return page_address(page);
