@@ -195,7 +195,9 @@ def test_deadlock_of_a_drained_reserve_stops_the_machine_and_keeps_the_counts():
     strategy = Strategy("pba", (0,), allow_any_orders=True)
     with Machine(strategy, ram=4 * GB) as machine:
         machine.hardened_init()
-        with pytest.raises(MachineError, match="deadlock: task 0 wants pba.alloc_mutex, which it holds"):
+        with pytest.raises(
+            MachineError, match="deadlock: task 0 wants pba.alloc_mutex, which it holds"
+        ):
             machine.init_late()
         assert "deadlock" in machine.stopped()
         assert machine.counters()["warnings"] > 0
