@@ -23,7 +23,7 @@ from kpkeys_bench.scenario import behaviours as judgement
 from kpkeys_bench.scenario import search as searching
 from kpkeys_bench.scenario import show
 from kpkeys_bench.scenario.language import load
-from kpkeys_bench.scenario.run import strategy_of
+from kpkeys_bench.scenario.run import FAILED, strategy_of
 from kpkeys_bench.strategy import (
     ALLOCATOR_HELP,
     ALLOCATORS,
@@ -92,17 +92,34 @@ def _linear_map(command: Command) -> Command:
     )(command)
 
 
-def _emit(
-    rows: list[dict[str, Any]], text: RenderableType, json_file: str | None, csv_file: str | None
-) -> None:
-    """Print a table, or give it to machines; both if the machines' copy goes to a file."""
+def _check_outputs(json_file: str | None, csv_file: str | None) -> None:
+    """Refuse what could not be written in the end, before anything is done."""
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
+    targets = [target for target in (csv_file, json_file) if target]
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise ConfigError("--csv and --json want the same file: name one for each")
+    for target in targets:
+        check_writable(target)
+
+
+def _emit(
+    rows: list[dict[str, Any]],
+    text: RenderableType | None,
+    json_file: str | None,
+    csv_file: str | None,
+    *,
+    document: list[dict[str, Any]] | dict[str, Any] | None = None,
+) -> None:
+    """Print a table, or give it to machines; both if the machines' copy goes to a file.
+
+    The JSON is a list of the rows, also where there is one, unless there is a `document` instead.
+    """
     if json_file:
-        write_text(json_file, json.dumps(rows if len(rows) > 1 else rows[0], indent=1) + "\n")
+        write_text(json_file, json.dumps(rows if document is None else document, indent=1) + "\n")
     if csv_file:
         write_text(csv_file, csv_text(pd.DataFrame.from_records(rows)))
-    if "-" not in (json_file, csv_file):
+    if text is not None and "-" not in (json_file, csv_file):
         wide_console().print(text)
 
 
@@ -433,14 +450,16 @@ def compare(
 @_outputs
 def info(*, json_file: str | None, csv_file: str | None) -> None:
     """Host, clock and build, as results name them."""
-    facts = sysinfo.info()
-    _emit([dict(facts)], key_value_table(facts), json_file, csv_file)
+    _check_outputs(json_file, csv_file)
+    facts = dict(sysinfo.info())
+    _emit([facts], key_value_table(facts), json_file, csv_file, document=facts)
 
 
 @cli.command("list")
 @_outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
     """Allocators, recordings and generators by name."""
+    _check_outputs(json_file, csv_file)
     recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
     rows = [
         {"kind": kind, "name": name, "what": what}
@@ -464,8 +483,9 @@ def trace() -> None:
 @_outputs
 def trace_info_command(*, file: str, json_file: str | None, csv_file: str | None) -> None:
     """What a .kpt file (or a shipped recording, by name) holds."""
+    _check_outputs(json_file, csv_file)
     facts = _flatten(dict(trace_info(load_trace(shipped_traces().get(file, Path(file))))))
-    _emit([facts], key_value_table(facts), json_file, csv_file)
+    _emit([facts], key_value_table(facts), json_file, csv_file, document=facts)
 
 
 def _flatten(facts: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -541,6 +561,7 @@ def allocator_check(
 
     The status is 0 if it compiles for all page sizes and survives 3000 operations on each.
     """
+    _check_outputs(json_file, csv_file)
     found = checkup.check(file, page_sizes, linear_map)
     if verbose:
         for output in dict.fromkeys(filter(None, found.outputs.values())):
@@ -580,7 +601,7 @@ def allocator_check(
     show_default=True,
     help="Programs that share the operations.",
 )
-@click.option("--faults", is_flag=True, help="Let some calls fail in one program of four.")
+@click.option("--faults", is_flag=True, help="Let some calls fail in one random program of four.")
 @_outputs
 def allocator_diff(
     *,
@@ -596,11 +617,12 @@ def allocator_diff(
     json_file: str | None,
     csv_file: str | None,
 ) -> None:
-    """Replay random programs on two allocators and compare all that they do.
+    """Replay programs, directed and random, on two allocators and compare all that they do.
 
     Events, pages handed out, paths, counters, the final map and the free lists have to be equal;
     if they are not, the first operation that differs is printed, and the status is 1.
     """
+    _check_outputs(json_file, csv_file)
     subject = Strategy(name, linear_map=linear_map)
     other = subject.mirror()
     if against is not None:
@@ -619,7 +641,15 @@ def allocator_diff(
         for page_size in page_sizes
     ]
     rows = [outcome.row() for outcome in outcomes]
-    _emit(rows, plain_table(rows), json_file, csv_file)
+    details = [
+        row | {name.replace(" ", "_").replace("-", "_"): nr for name, nr in outcome.reached.items()}
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    _emit(details, plain_table(rows), json_file, csv_file)
+    for outcome in outcomes:
+        told = "-" not in (json_file, csv_file) and outcome.difference is None
+        if told and outcome.not_reached:
+            click.echo(f"{outcome.page_size}: not reached: {', '.join(outcome.not_reached)}")
     found = [outcome.difference for outcome in outcomes if outcome.difference]
     for difference in found:
         click.echo("\n".join(difference.lines()), err=True)
@@ -666,6 +696,7 @@ def scenario_run(
     """Run scripts; the exit status says whether all expectations held."""
     if [json_file, csv_file, "-" if jsonl else ""].count("-") > 1:
         raise ConfigError("--jsonl, --json - and --csv - all want standard output: keep one")
+    _check_outputs(json_file, csv_file)
     scripts = [load(judgement.find(file)) for file in files]
     quiet = "-" in (json_file, csv_file)
     printer = show.Printer(lambda line: None if quiet or jsonl else click.echo(line))
@@ -678,14 +709,11 @@ def scenario_run(
         printer.end(outcome)
         outcomes.append(outcome)
     rows = [show.outcome_row(outcome) for outcome in outcomes]
-    if json_file:
-        document = [
-            {**row, "failed": o.failed, "figures": o.figures}
-            for row, o in zip(rows, outcomes, strict=True)
-        ]
-        write_text(json_file, json.dumps(document, indent=1) + "\n")
-    if csv_file:
-        write_text(csv_file, csv_text(pd.DataFrame.from_records(rows)))
+    document = [
+        {**row, "failed": o.failed, "figures": o.figures}
+        for row, o in zip(rows, outcomes, strict=True)
+    ]
+    _emit(rows, None, json_file, csv_file, document=document)
     failed = [line for outcome in outcomes for line in outcome.failed]
     if failed:
         raise KpbError(f"expectations that did not hold: {len(failed)}, first {failed[0]}")
@@ -742,18 +770,22 @@ def scenario_search(
 )
 @_outputs
 def behaviours(*, names: tuple[str, ...], json_file: str | None, csv_file: str | None) -> None:
-    """Judge allocators by each shipped scenario: which behaviours they show, with figures."""
-    if json_file == "-" and csv_file == "-":
-        raise ConfigError("--json - and --csv - both want standard output: name a file for one")
+    """Judge allocators by each shipped scenario: which behaviours they show, with figures.
+
+    The status is 1 if one could not be judged ("failed"); "not reached", where a script did not
+    get to what it asks about, is a verdict.
+    """
+    _check_outputs(json_file, csv_file)
     table = judgement.verdicts(names)
     rows = [verdict.row() for verdict in table]
-    if json_file:
-        document = [{**row, "figures": v.figures} for row, v in zip(rows, table, strict=True)]
-        write_text(json_file, json.dumps(document, indent=1) + "\n")
-    if csv_file:
-        write_text(csv_file, csv_text(pd.DataFrame.from_records(rows)))
-    if "-" not in (json_file, csv_file):
-        wide_console().print(show.verdict_table(table))
+    document = [{**row, "figures": v.figures} for row, v in zip(rows, table, strict=True)]
+    _emit(rows, show.verdict_table(table), json_file, csv_file, document=document)
+    failed = [verdict for verdict in table if verdict.verdict == FAILED]
+    if failed:
+        raise KpbError(
+            f"scripts that could not be judged: {len(failed)}, first {failed[0].script} on "
+            f"{failed[0].allocator}: {failed[0].error}"
+        )
 
 
 @cli.command()

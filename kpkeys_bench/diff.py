@@ -6,20 +6,37 @@ phases (so that a cache refills, drains and shrinks), somebody else pins pages o
 types, permissions of arbitrary ranges change, memory is shrunk, reclaimed and compacted, on several
 CPUs, in fresh and in aged memory. On request, some calls fail in one program of four. Every program
 follows from its seed and number alone.
+
+Before them run the programs of `kpkeys_bench.directed`, which reach the borders and error paths
+that random ones miss.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from kpkeys_bench import isolate
+from kpkeys_bench import directed, isolate
+from kpkeys_bench.directed import Directed
 from kpkeys_bench.errors import ConfigError, IsolationError, MachineError
 from kpkeys_bench.geometry import PAGE_SHIFTS, Geometry, geometry
-from kpkeys_bench.machine import CAUSES, DEFAULT_PHYS_BASE, EVENT_KINDS, LEAF_SIZES, POINTS, Machine
+from kpkeys_bench.machine import (
+    CAUSES,
+    DEFAULT_PHYS_BASE,
+    EVENT_KINDS,
+    LEAF_SIZES,
+    POINTS,
+    Counts,
+    Machine,
+    StepResult,
+)
 from kpkeys_bench.strategy import State, Strategy
 from kpkeys_bench.workloads.ops import (
     ALLOC,
@@ -317,7 +334,8 @@ class Operations:
         if self.any_range and rng.random() < 0.5:
             nr = min(int(np.exp2(rng.uniform(0, 12))), self.nr_frames)
             return int(rng.integers(0, self.nr_frames - nr + 1)), nr
-        nr = 1 << int(rng.integers(0, min(self.geometry.pmd_order, 12) + 1))
+        most = min(self.geometry.pmd_order, 12, self.nr_frames.bit_length() - 1)
+        nr = 1 << int(rng.integers(0, most + 1))
         return int(rng.integers(0, self.nr_frames // nr)) * nr, nr
 
 
@@ -340,8 +358,8 @@ class Difference:
     ----------
     page_size : str
         Of the machines.
-    program : int
-        Number of the program.
+    program : int or str
+        Number of the program; of a directed one, its name and round.
     first, last : int
         The operation, or the first and the last of those among which it is; `first` is above `last`
         where it is none: after boot, or at the end.
@@ -354,7 +372,7 @@ class Difference:
     """
 
     page_size: str
-    program: int
+    program: int | str
     first: int
     last: int
     what: tuple[str, ...]
@@ -365,7 +383,7 @@ class Difference:
     def where(self) -> str:
         """``"operation 1234 of program 3"``."""
         if self.first > self.last:
-            when = "at the end" if self.first else "once booted, before any operation"
+            when = "at the end" if self.first else "at boot, before any operation"
             return f"{when} of program {self.program}"
         span = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
         return f"operation{'' if self.first == self.last else 's'} {span} of program {self.program}"
@@ -408,11 +426,24 @@ class Totals:
     shrinks: int = 0
     warnings: int = 0
     stopped: str = ""
+    reached: Mapping[str, int] = field(default_factory=dict)
+
+
+_NAMES: Final = re.compile(r"(wants|waits for|waiting for) .+?(?=,|;|$)")
+"""What a file calls its mutexes."""
+
+
+def _why_stopped(machine: Machine) -> str:
+    """As far as it must be the same: not where in a file, nor what it calls its locks."""
+    message = machine.stopped()
+    if message.startswith(("deadlock", "livelock")):
+        return _NAMES.sub(r"\1 a mutex", message)
+    return "stopped" if message else ""
 
 
 def _snapshot(machine: Machine) -> dict[str, Any]:
     """Everything that is counted, in one flat table."""
-    facts: dict[str, Any] = {"digest": machine.digest(), "stopped": bool(machine.stopped())}
+    facts: dict[str, Any] = {"digest": machine.digest(), "stopped": _why_stopped(machine)}
     facts |= {f"counter {k}": v for k, v in machine.counters().items() if k not in NOT_COMPARED}
     facts |= {f"state {k}": v for k, v in machine.state().items()}
     causes = machine.map_counters()
@@ -599,6 +630,8 @@ def _pieces(chunk: OpArray, done: int, start: int, piece: int) -> Iterator[OpArr
 
 def _totals(machine: Machine) -> Totals:
     counters, causes = machine.counters(), machine.map_counters()
+    reached = {name: counters[key] for name, key in _REACHED_COUNTERS.items()}
+    reached["deadlocks"] = int(machine.stopped().startswith("deadlock"))
     return Totals(
         ops=machine.state()["ops"],
         digest=machine.digest(),
@@ -607,7 +640,382 @@ def _totals(machine: Machine) -> Totals:
         shrinks=counters["shrink_scans"],
         warnings=counters["warnings"],
         stopped=machine.stopped(),
+        reached=reached,
     )
+
+
+_REACHED_COUNTERS: Final = {
+    "refills": "refills",
+    "refills of a smaller order": "refill_fallbacks",
+    "refills inside a shrinker": "refills_in_shrink",
+    "failed refills": "failed_refills",
+    "failed allocations": "failed_allocs",
+    "memcg refusals": "memcg_failures",
+    "waits for a mutex": "mutex_waits",
+    "out-of-memory kills": "oom_kills",
+}
+"""What can be told by counters, of any program."""
+
+
+# --- directed programs ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a directed program.
+
+    Attributes
+    ----------
+    directed : Directed
+        The program.
+    number : int
+        Which round.
+    page_size : str
+        ``"4K"``, ``"16K"`` or ``"64K"``.
+    seed : int
+        What everything else follows from.
+    """
+
+    directed: Directed
+    number: int
+    page_size: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As differences are reported."""
+        return f"{self.directed.name}/{self.number}"
+
+    def rng(self) -> np.random.Generator:
+        """A fresh stream of random numbers."""
+        name = zlib.crc32(self.directed.name.encode())
+        return np.random.default_rng([self.seed, name, self.number, PAGE_SHIFTS[self.page_size]])
+
+
+class _DifferError(Exception):
+    """The two machines are not alike any more."""
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(difference.where)
+        self.difference = difference
+
+
+class _OverError(Exception):
+    """Nothing more can be done with these machines: both have stopped."""
+
+
+def compare_round(
+    program: Round,
+    strategies: Sequence[Strategy],
+    *,
+    single: bool = False,
+    upto: int = -1,
+    beat: Callable[..., None] = lambda *_: None,
+) -> Difference | Totals | str:
+    """Run one round of a directed program on two machines, in this process.
+
+    Parameters
+    ----------
+    program : Round
+        What to run.
+    strategies : two strategies
+        Whom to compare.
+    single : bool
+        Compare after each operation, not after each action, which may be several.
+    upto : int
+        Go no further than this action, and return it in words.
+    beat : callable
+        As in `compare_program`.
+    """
+    with _DirectedPair(program, strategies, beat, single=single, upto=upto) as pair:
+        try:
+            program.directed.run(pair)
+        except _OverError:
+            pass
+        except _DifferError as found:
+            return found.difference
+        if upto >= 0:
+            return pair.in_words
+        return pair.totals()
+
+
+class _DirectedPair:
+    """Two machines, led through a directed program; see `directed.Pair`."""
+
+    def __init__(
+        self,
+        program: Round,
+        strategies: Sequence[Strategy],
+        beat: Callable[..., None],
+        *,
+        single: bool,
+        upto: int,
+    ) -> None:
+        self.program = program
+        self.strategies = strategies
+        self.geometry = geometry(program.page_size)
+        self.rng = program.rng()
+        self.beat = beat
+        self.single = single or upto >= 0
+        self.upto = upto
+        self.done = 0
+        self.in_words = ""
+        self.reached: Counter[str] = Counter()
+        self._both: list[Machine] = []
+        self._stack = ExitStack()
+        self._late = False
+        self._half = False
+        #: Of each task, the last operation and where it is.
+        self._tasks: dict[int, tuple[int, StepResult]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # what programs do
+
+    def machines(self, *, pte_map: bool = False, **options: Any) -> None:  # noqa: ANN401
+        """Make both; a memory that is too small for its own map must be so for both."""
+        strategies = [_on_ptes(strategy) if pte_map else strategy for strategy in self.strategies]
+        if None in strategies:
+            raise _OverError
+        options.setdefault("seed", self.program.number)
+        with_fault = options.get("memblock_fault") is not None
+
+        def make(number: int) -> None:
+            machine = Machine(strategies[number], page_size=self.geometry.page_size, **options)
+            self._both.append(self._stack.enter_context(machine))
+            machine.record(_NR_EVENTS)
+            machine.set_slots(directed.NR_SLOTS)
+
+        refused = self._each("make the machine", make)
+        if refused and with_fault and not self._both:
+            self.reached["memblock errors"] += 1
+        if refused:
+            raise _OverError
+        if with_fault:
+            self.reached["memblock errors"] += self._both[0].counters()["faults_injected"]
+        self._look(-1)
+
+    def hardened_init(self) -> None:
+        """See `directed.Pair`."""
+        self._act("init", lambda machine: machine.hardened_init())
+
+    def init_late(self) -> None:
+        """See `directed.Pair`."""
+        self._late = True
+        self._act("init_late", lambda machine: machine.init_late())
+
+    def replay(self, ops: OpArray) -> None:
+        """See `directed.Pair`."""
+        size = 1 if self.single else len(ops)
+        for at in range(0, len(ops), size):
+            self._replay(ops[at : at + size])
+
+    def _replay(self, ops: OpArray) -> None:
+        words = op_in_words(ops[-1], self.geometry)
+        self._act(words, lambda m: m.replay(ops), int(ops["kind"][0]), len(ops))
+
+    def step(
+        self,
+        op: np.void,
+        *,
+        task: int = 0,
+        gfp: int = 0,
+        **options: Any,  # noqa: ANN401
+    ) -> StepResult | None:
+        """See `directed.Pair`."""
+        state = self.state()
+        kind = int(op["kind"])
+        if kind == ALLOC and gfp & directed.GFP_SPLIT and not state["cached_pages"]:
+            self.reached["split requests with nothing cached"] += 1
+        known = directed.GFP_KERNEL | directed.GFP_ZERO | directed.GFP_ACCOUNT | directed.GFP_SPLIT
+        needed = directed.GFP_KERNEL
+        if kind == ALLOC and gfp and (gfp & ~known or gfp & needed != needed):
+            self.reached["odd gfp flags"] += 1
+        how = "".join(f", {name} {value}" for name, value in options.items())
+        words = f"task {task}, gfp {gfp:#x}{how}: {op_in_words(op, self.geometry)}"
+        return self._act(
+            words,
+            lambda machine: machine.step(op, task=task, gfp=gfp, **options),
+            kind,
+            task=task,
+        )
+
+    def resume(self, task: int, **options: Any) -> StepResult | None:  # noqa: ANN401
+        """See `directed.Pair`."""
+        how = "".join(f", {name} {value}" for name, value in options.items())
+        kind = self._tasks[task][0] if task in self._tasks else -1
+        return self._act(
+            f"task {task} goes on{how}",
+            lambda machine: machine.resume(task, **options),
+            kind,
+            task=task,
+        )
+
+    def set_fault(self, point: str, mode: str = "nth", n: int = 1, **options: Any) -> None:  # noqa: ANN401
+        """See `directed.Pair`."""
+        if point == "set_pkey":
+            self._half = bool(options.get("half"))
+        for machine in self._both:
+            machine.set_fault(point, mode, n, **options)
+
+    def state(self) -> Counts:
+        """See `directed.Pair`."""
+        return self._both[0].state()
+
+    def slot_pfns(self) -> npt.NDArray[np.uint64]:
+        """See `directed.Pair`."""
+        return self._both[0].slot_pfns()
+
+    # how it is done
+
+    def _act(
+        self,
+        words: str,
+        work: Callable[[Machine], Any],
+        kind: int = -1,
+        nr: int = 1,
+        task: int = 0,
+    ) -> StepResult | None:
+        """Let both do something, and compare them."""
+        self.in_words = words
+        if self.done == self.upto:
+            raise _OverError
+        cached = self.state()["cached_pages"]
+        results: list[Any] = []
+        refused = self._each(
+            words, lambda number: results.append(work(self._both[number])), upcoming=nr
+        )
+        self.done += nr
+        told = [result for result in results if isinstance(result, StepResult)]
+        texts = [_where_is(result) for result in told]
+        if len(told) == 2 and texts[0] != texts[1]:
+            self._differ([f"the task: {texts[0]} and {texts[1]}"], nr)
+        self._look(kind, nr, cached, task)
+        if refused or not told:
+            return None
+        self._tasks[task] = (kind, told[0])
+        return told[0]
+
+    def _each(self, words: str, work: Callable[[int], None], upcoming: int = 0) -> bool:
+        """Whether both refused; that one did is a difference, unless it stopped."""
+        errors = []
+        for number in range(2):
+            self.beat(self.done, upcoming, number)
+            try:
+                work(number)
+            except (MachineError, ConfigError) as error:
+                errors.append((number, str(error)))
+        if len(errors) == 1:
+            number, message = errors[0]
+            running = number < len(self._both) and not self._both[number].stopped()
+            if running or len(self._both) < 2:
+                name = self.strategies[number].label
+                self.in_words = words
+                self._differ([f"{name} alone: {message}"], max(upcoming, 1))
+        return bool(errors)
+
+    def _look(self, kind: int, nr: int = 1, cached: int = 0, task: int = 0) -> None:
+        """Compare everything, and note what was reached."""
+        a, b = self._both
+        what = _differing(_snapshot(a), _snapshot(b))
+        if what:
+            self._differ(what, nr)
+        self._note(a.events(), kind, cached, task)
+        b.events()
+        if a.stopped():
+            raise _OverError
+
+    def _differ(self, what: Sequence[str], nr: int) -> None:
+        sides = tuple(_told(machine) for machine in self._both)
+        first, last = self.done - nr, self.done - 1
+        if not self._both or first < 0:
+            first, last = 0, -1
+        raise _DifferError(
+            Difference(
+                self.geometry.page_size,
+                self.program.name,
+                first,
+                last,
+                tuple(what),
+                self.in_words if nr == 1 else "",
+                sides,
+            )
+        )
+
+    def _note(self, events: npt.NDArray[np.void], kind: int, cached: int, task: int) -> None:
+        """What the first machine reached, by its events."""
+        reached, block = self.reached, 1 << self.geometry.pmd_order
+        kinds, causes, sizes = events["kind"], events["cause"], events["b"]
+
+        def count(name: str, cause: str = "", size: int = -1) -> int:
+            found = kinds == EVENT_KINDS.index(name)
+            if cause:
+                found = found & (causes == CAUSES.index(cause))
+            if size >= 0:
+                found = found & (sizes == size)
+            return int(found.sum())
+
+        refills = count("refill")
+        if kind in {SET_MEMORY, SPLIT_OTHER}:
+            reached["refills for a split"] += refills
+        else:
+            reached["refills for a split"] += count("refill", "refill") + count("refill", "release")
+        if not self._late:
+            reached["refills before late init"] += refills
+        reached["refill errors"] += count("set_failed", "refill")
+        if self._half:
+            reached["half way errors"] += count("set_failed") if count("fault") else 0
+        if cached < directed.RESERVE:
+            reached["splits in a refill below the reserve"] += count("split_ptp", "refill")
+        errors = count("set_failed", "release", block)
+        reached["whole-block errors"] += errors
+        reached["whole blocks released"] += count("set_pkey", "release", block) - errors
+        errors = count("set_failed", "release", 1)
+        reached["single-page errors"] += errors
+        reached["single pages released"] += count("set_pkey", "release", 1) - errors
+        chunk = 1 << self.geometry.refill_orders[0]
+        pieces = kinds == EVENT_KINDS.index("set_pkey")
+        pieces &= causes == CAUSES.index("late_init")
+        reached["tables from several chunks"] += int((pieces & (sizes > chunk)).sum())
+        before = self._tasks.get(task)
+        if before is not None and kind == SET_MEMORY and "split" in before[1].lock and refills:
+            reached["not ready under the lock"] += 1
+
+    def totals(self) -> Difference | Totals:
+        """What both did alike; what was left to compare is compared."""
+        if not self._both:
+            return Totals(reached=dict(self.reached))
+        a, b = self._both
+        what = _differing_arrays(_whole_map(a), _whole_map(b))
+        if not a.stopped() and not any(found.state != "idle" for _, found in self._tasks.values()):
+            what += _differing_checks((a, b))
+        if what:
+            return Difference(
+                self.geometry.page_size, self.program.name, self.done, self.done - 1, tuple(what)
+            )
+        found = _totals(a)
+        reached = directed.merged([found.reached, self.reached])
+        return replace(found, ops=self.done, reached=reached)
+
+
+def _where_is(found: StepResult) -> str:
+    """A task's state, whatever its file calls the mutex."""
+    lock = " (a mutex)" if found.lock else ""
+    words = f"{found.state} {found.point or found.path or ''}{lock}"
+    return words + (f", owner {found.owner}" if found.state == "blocked" else "")
+
+
+def _on_ptes(strategy: Strategy) -> Strategy | None:
+    """The same allocator on a linear map of PTEs; None if there is no such thing."""
+    if strategy.linear_map == "pte":
+        return strategy
+    if strategy.is_file:
+        return Strategy(strategy.allocator, linear_map="pte")
+    return Strategy("noblock") if strategy.allocator == "pba" else None
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -695,6 +1103,10 @@ class Outcome:
         Of all digests, in hex.
     refills, splits, shrinks, warnings, stopped : int
         What both did; `stopped` counts programs that ended with both machines stopped.
+    directed : int
+        Operations of the directed programs that were run before.
+    reached : mapping
+        How often the first one came to each of `directed.REACHED`.
     difference : Difference, optional
         Where they part.
     """
@@ -708,13 +1120,21 @@ class Outcome:
     shrinks: int
     warnings: int
     stopped: int
+    directed: int = 0
+    reached: Mapping[str, int] = field(default_factory=dict)
     difference: Difference | None = None
+
+    @property
+    def not_reached(self) -> list[str]:
+        """What the comparison says nothing about."""
+        return [name for name in directed.REACHED if not self.reached.get(name)]
 
     def row(self) -> dict[str, str | int]:
         """For tables."""
         result = "equal" if self.difference is None else f"differ: {self.difference.where}"
         return {
             "page_size": self.page_size,
+            "directed": self.directed,
             "programs": self.programs,
             "ops": self.ops,
             "refills": self.refills,
@@ -736,12 +1156,14 @@ def compare_all(
     ram: int = DEFAULT_RAM,
     programs: int = DEFAULT_PROGRAMS,
     faults: bool = False,
+    with_directed: bool = True,
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Run random programs on two allocators until they differ or `ops` operations are done.
+    """Run programs on two allocators until they differ or `ops` operations are done.
 
-    Each program runs in a process of its own. One in which both machines stop ends there, and
+    The directed ones come first; after them, programs at random share the operations. Each runs in
+    a process of its own. One in which both machines stop ends there, and if it was one at random,
     another one makes up for it.
 
     Parameters
@@ -761,6 +1183,8 @@ def compare_all(
     faults : bool
         In one program of four, let some calls of ``alloc_pages()``, ``set_memory_pkey()`` and
         ``memcg_kmem_charge_page()`` fail.
+    with_directed : bool
+        Run the directed programs, too.
     timeout_s : float
         How long nothing may happen.
     progress : callable
@@ -780,41 +1204,102 @@ def compare_all(
         )
     if ops < 1 or programs < 1:
         raise ConfigError(f"{ops} operations in {programs} programs: give at least 1 of each")
+    _compile(strategies, page_size)
+    share = max(1, -(-ops // programs))
+    digest = hashlib.sha256()
+    all_found: list[Totals] = []
+    # those found until then are directed ones
+    nr_directed: int | None = None
+
+    def outcome(difference: Difference | None = None, first: int = 0) -> Outcome:
+        before = all_found[:nr_directed]
+        at_random = all_found[len(before) :]
+        return Outcome(
+            page_size=page_size,
+            programs=number,
+            ops=sum(found.ops for found in at_random) + first,
+            digest=digest.hexdigest()[:16],
+            refills=sum(found.refills for found in all_found),
+            splits=sum(found.splits for found in all_found),
+            shrinks=sum(found.shrinks for found in all_found),
+            warnings=sum(found.warnings for found in all_found),
+            stopped=sum(bool(found.stopped) for found in all_found),
+            directed=sum(found.ops for found in before),
+            reached=directed.merged([found.reached for found in all_found]),
+            difference=difference,
+        )
+
+    number = done = 0
+    for this in _rounds(page_size, seed) if with_directed else ():
+        found = _run_round(this, strategies, timeout_s)
+        if isinstance(found, Difference):
+            return outcome(found)
+        all_found.append(found)
+        digest.update(found.digest.to_bytes(8, "little"))
+    nr_directed = len(all_found)
+    while done < ops and number < 8 * programs:
+        at_random = Program(page_size, ram, seed, number, min(share, ops - done), faults)
+        found = _run_program(at_random, strategies, timeout_s)
+        number += 1
+        if isinstance(found, Difference):
+            return outcome(found, min(found.first, at_random.nr_ops))
+        done += found.ops
+        all_found.append(found)
+        digest.update(found.digest.to_bytes(8, "little"))
+        progress(done)
+    return outcome()
+
+
+def _compile(strategies: Sequence[Strategy], page_size: str) -> None:
+    """Once, and not in each of the processes to come."""
     for strategy in strategies:
         if strategy.is_file:
             strategy.compiled(page_size)
-    share = max(1, -(-ops // programs))
-    digest = hashlib.sha256()
-    done = refills = splits = shrinks = warnings = stopped = number = 0
-    difference = None
-    while done < ops and difference is None and number < 8 * programs:
-        program = Program(page_size, ram, seed, number, min(share, ops - done), faults)
-        found = _run_program(program, strategies, timeout_s)
-        number += 1
-        if isinstance(found, Difference):
-            difference = found
-            done += min(found.first, program.nr_ops)
-            break
-        done += found.ops
-        digest.update(found.digest.to_bytes(8, "little"))
-        refills += found.refills
-        splits += found.splits
-        shrinks += found.shrinks
-        warnings += found.warnings
-        stopped += bool(found.stopped)
-        progress(done)
-    return Outcome(
-        page_size,
-        number,
-        done,
-        digest.hexdigest()[:16],
-        refills,
-        splits,
-        shrinks,
-        warnings,
-        stopped,
-        difference,
-    )
+
+
+def _rounds(page_size: str, seed: int) -> Iterator[Round]:
+    for program in directed.DIRECTED:
+        for number in range(program.rounds):
+            yield Round(program, number, page_size, seed)
+
+
+def _run_round(
+    program: Round, strategies: Sequence[Strategy], timeout_s: float
+) -> Difference | Totals:
+    """One round in a process of its own; a difference is narrowed down to one operation."""
+    found = _attempt_round(program, strategies, timeout_s)
+    if isinstance(found, Difference) and found.first < found.last:
+        timeout_s = min(timeout_s, _SEARCH_TIMEOUT_S)
+        again = _attempt_round(program, strategies, timeout_s, single=True)
+        if isinstance(again, Difference):
+            return again
+    return found
+
+
+def _attempt_round(
+    program: Round, strategies: Sequence[Strategy], timeout_s: float, *, single: bool = False
+) -> Difference | Totals:
+    try:
+        found = isolate.run(compare_round, program, strategies, timeout_s=timeout_s, single=single)
+    except IsolationError as lost:
+        op = ""
+        if single or lost.upcoming == 1:
+            # the other one can tell what it was
+            sound = strategies[1 - lost.part]
+            told = isolate.run(
+                compare_round, program, [sound, sound], timeout_s=timeout_s, upto=lost.done
+            )
+            op = told if isinstance(told, str) else ""
+        return Difference(
+            program.page_size,
+            program.name,
+            lost.done,
+            lost.done + max(lost.upcoming, 1) - 1,
+            (f"{strategies[lost.part].label} {lost}",),
+            op,
+        )
+    assert not isinstance(found, str)  # noqa: S101 - for the type checker: no upto
+    return found
 
 
 def _run_program(

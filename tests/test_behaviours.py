@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kpkeys_bench.errors import ConfigError
-from kpkeys_bench.scenario.behaviours import FAILED, REFUTED, SHOWN, judge, shipped, verdicts
+from kpkeys_bench.scenario.behaviours import judge, shipped, verdicts
 from kpkeys_bench.scenario.language import load
-from kpkeys_bench.scenario.run import run_script
+from kpkeys_bench.scenario.run import FAILED, NOT_REACHED, REFUTED, SHOWN, run_script
 
 ALLOCATOR_FILES = Path(__file__).parent / "allocators"
 IDS = {*(f"D{n}" for n in range(1, 11)), "D12", "D13", "D14", "D15", "D18", "D19"}
@@ -41,13 +41,14 @@ def test_shipped_script_holds_on_v6(name):
     outcome = run_script(load(shipped()[name]))
     assert outcome.failed == []
     assert outcome.held > 0
-    assert outcome.shown is True
+    assert outcome.verdict == SHOWN
     assert outcome.figures
 
 
 def test_allocator_without_cache_shows_none_of_them():
     table = verdicts(["noblock"])
-    assert {v.verdict for v in table} == {REFUTED}
+    assert {v.verdict for v in table} == {REFUTED, NOT_REACHED}
+    assert {v.script for v in table if v.verdict == REFUTED} >= {"D3", "D14", "D15", "D18"}
     assert len(table) == len(shipped())
 
 
@@ -70,24 +71,85 @@ def test_file_that_looks_again_under_the_mutex_is_cured_of_d3_alone():
     assert by_name == {"D3": REFUTED, "D1": SHOWN, "D18": SHOWN}
 
 
-#: What cures one behaviour: lines of v6's file, and others in their place.
-CURES = {
-    "D1": ("\t\t\tcache_push(page);\n\t\t\tbreak;", "\t\t\tcache_push(page);\n\t\t\tcontinue;"),
-    "D5": ("PBA_NR_RESERVED_PAGES\t4", "PBA_NR_RESERVED_PAGES\t8"),
-    "D6": ("nr_best >= PBA_SHRINK_BLOCK_MIN_PAGES", "nr_best >= 8"),
-    "D14": ("\tif (WARN_ON_ONCE(!page))\n\t\treturn NULL;", "\tif (!page)\n\t\treturn NULL;"),
+V6 = ALLOCATOR_FILES / "v6" / "kpkeys_hardened_pgtables.c"
+
+#: Changes of v6's file, and what the verdicts are then where they are not "shown".
+CHANGES = {
+    "single page errors go on": (
+        ("\t\t\tcache_push(page);\n\t\t\tbreak;", "\t\t\tcache_push(page);\n\t\t\tcontinue;"),
+        {"D1": REFUTED},
+    ),
+    "single page errors stop the machine": (
+        ("\t\t\tcache_push(page);\n\t\t\tbreak;", "\t\t\tBUG();"),
+        {"D1": FAILED},
+    ),
+    "reserve of 5": (
+        ("PBA_NR_RESERVED_PAGES\t4", "PBA_NR_RESERVED_PAGES\t5"),
+        {"D5": NOT_REACHED},
+    ),
+    "reserve of 8": (
+        ("PBA_NR_RESERVED_PAGES\t4", "PBA_NR_RESERVED_PAGES\t8"),
+        {"D5": NOT_REACHED, "D5-fallback": REFUTED},
+    ),
+    "smaller shares of a block": (
+        ("PBA_SHRINK_BLOCK_MIN_PAGES\t(BLOCK_NR_PAGES / 8)", "PBA_SHRINK_BLOCK_MIN_PAGES\t1"),
+        {"D6": REFUTED},
+    ),
+    "600 pages stay": (
+        ("PBA_UNSHRINKABLE_PAGES\t\t16", "PBA_UNSHRINKABLE_PAGES\t\t600"),
+        {"D8": NOT_REACHED, "D10": NOT_REACHED},
+    ),
+    "blocks only as a whole": (
+        ("nr_best >= PBA_SHRINK_BLOCK_MIN_PAGES", "0"),
+        {"D8": NOT_REACHED, "D10": NOT_REACHED},
+    ),
+    "what was freed first is handed out first": (
+        ("list_add(&page->lru, &pba.cached_list)", "list_add_tail(&page->lru, &pba.cached_list)"),
+        None,
+    ),
+    "order 2 only": (
+        ("{ PBA_ORDER_MAX, PBA_ORDER_CONTPTE, PBA_ORDER_MIN }", "{ PBA_ORDER_MIN }"),
+        {
+            "D2": NOT_REACHED,
+            "D4": REFUTED,
+            "D5": NOT_REACHED,
+            "D6": NOT_REACHED,
+            "D6-lone": NOT_REACHED,
+            "D8": NOT_REACHED,
+            "D10": NOT_REACHED,
+        },
+    ),
+    "no warning": (
+        ("\tif (WARN_ON_ONCE(!page))\n\t\treturn NULL;", "\tif (!page)\n\t\treturn NULL;"),
+        {"D14": REFUTED},
+    ),
 }
 
 
-@pytest.mark.parametrize("cured", CURES)
-def test_file_that_is_cured_of_one_is_refuted_there_and_nowhere_else(cured, tmp_path):
-    source = (ALLOCATOR_FILES / "v6" / "kpkeys_hardened_pgtables.c").read_text(encoding="utf-8")
-    before, after = CURES[cured]
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_file_is_refuted_only_where_the_situation_came_about(change, tmp_path):
+    (before, after), expected = CHANGES[change]
+    source = V6.read_text(encoding="utf-8")
     assert source.count(before) == 1
-    file = tmp_path / "cured.c"
+    file = tmp_path / "changed.c"
     file.write_text(source.replace(before, after), encoding="utf-8")
     table = verdicts([str(file)])
-    assert [v.script for v in table if v.verdict != SHOWN] == [cured]
+    found = {v.script: v.verdict for v in table if v.verdict != SHOWN}
+    if expected is None:
+        assert REFUTED not in found.values()
+    else:
+        assert found == expected
+    assert all(bool(v.error) == (v.verdict in {NOT_REACHED, FAILED}) for v in table)
+
+
+def test_file_cannot_be_asked_about_blocks():
+    script = load(shipped()["D8"])
+    ours, theirs = judge(script, "pba"), judge(script, str(V6))
+    assert theirs.verdict == SHOWN
+    assert ours.figures["believed_blocks"] == 2
+    assert theirs.figures["believed_blocks"] is None
+    assert "believed_blocks" not in theirs.row()["figures"]
+    assert theirs.figures["fetched_again"] == 1
 
 
 def test_file_that_crashes_loses_no_other_verdict():
@@ -109,6 +171,7 @@ def test_behaviours_prints_a_table_and_writes_files(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "D14-charge" in done.stdout
     assert "refuted" not in done.stdout
+    assert "not reached" not in done.stdout
     table = json.loads((tmp_path / "out.json").read_text())
     assert {row["id"] for row in table} == IDS
     d1 = next(row for row in table if row["id"] == "D1")
@@ -138,7 +201,7 @@ def test_scenario_jsonl_is_one_object_a_step(tmp_path):
 def test_scenario_writes_outcomes_as_json_and_csv(tmp_path):
     done = kpkeys_bench("scenario", "D1", "--csv", "-", "--json", "out.json", cwd=tmp_path)
     (row,) = csv.DictReader(io.StringIO(done.stdout))
-    assert (row["behaviour"], row["shown"], row["held"]) == ("D1", "True", "4")
+    assert (row["behaviour"], row["verdict"], row["held"]) == ("D1", "shown", "4")
     (outcome,) = json.loads((tmp_path / "out.json").read_text())
     assert outcome["figures"] == {"lost": 53}
 
@@ -156,3 +219,24 @@ def test_search_that_finds_nothing_says_so(tmp_path):
     done = kpkeys_bench("scenario", "search", "deadlock", "--depth", "1", cwd=tmp_path)
     assert done.returncode == 1
     assert "try a larger --depth" in done.stderr
+
+
+def test_behaviours_fails_if_one_could_not_be_judged_and_only_then(tmp_path):
+    crashes = ALLOCATOR_FILES / "broken" / "crashes.c"
+    done = kpkeys_bench("behaviours", "--allocator", crashes, "--json", "out.json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("kpkeys-bench: scripts that could not be judged: ")
+    assert done.stderr.count("\n") == 1
+    assert FAILED in {row["verdict"] for row in json.loads((tmp_path / "out.json").read_text())}
+    other = kpkeys_bench("behaviours", "--allocator", "noblock", cwd=tmp_path)
+    assert other.returncode == 0
+    assert "not reached" in other.stdout
+
+
+@pytest.mark.parametrize("command", [("scenario", "D7"), ("behaviours",), ("list",), ("info",)])
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_file_that_cannot_be_written_is_refused_before_anything_is_done(command, option, tmp_path):
+    done = kpkeys_bench(*command, option, "/nope/x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("kpkeys-bench: cannot write /nope/x: ")

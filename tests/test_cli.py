@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,13 @@ def test_info_names_host_clock_and_version(tmp_path):
     assert facts["clock_floor_ns"] > 0
     assert {"host_cpu", "host_kernel", "version", "compiler", "clock"} <= set(facts)
     assert facts["clock"] in kpkeys_bench("info", cwd=tmp_path).stdout
+
+
+def test_table_is_a_list_however_many_rows_it_has(tmp_path):
+    file = Path(__file__).parent / "allocators" / "v6" / "kpkeys_hardened_pgtables.c"
+    small = ("--ops", "2000", "--programs", "2", "--page-size", "4K", "--json", "-")
+    (row,) = json.loads(kpkeys_bench("allocator", "diff", file, *small, cwd=tmp_path).stdout)
+    assert row["page_size"] == "4K"
 
 
 def test_list_names_everything_that_compare_takes(tmp_path):

@@ -196,7 +196,7 @@ def test_deadlock_of_a_drained_reserve_stops_the_machine_and_keeps_the_counts():
     with Machine(strategy, ram=4 * GB) as machine:
         machine.hardened_init()
         with pytest.raises(
-            MachineError, match="deadlock: task 0 wants pba.alloc_mutex, which it holds"
+            MachineError, match=r"deadlock: task 0 wants pba\.alloc_mutex, which it holds"
         ):
             machine.init_late()
         assert "deadlock" in machine.stopped()

@@ -90,7 +90,7 @@ A: continue
 expect len(p) == 0 and frees == 3
 """
     )
-    with pytest.raises(ScenarioError, match="is being given back already"):
+    with pytest.raises(ScenarioError, match="in the hands of a task"):
         run("machine allocator=noblock\nboot\nalloc p\nA: free p stop at set_pkey\nfree p[0]")
 
 
@@ -203,8 +203,90 @@ def test_step_tells_what_happened_in_words_and_numbers():
 
 
 @pytest.mark.parametrize(
+    ("end", "verdict", "reason"),
+    [
+        ("given refills == 1\nshown if 1", "shown", ""),
+        ("given refills == 1\nshown if 0", "refuted", ""),
+        ("given refills > 1\nshown if 1", "not reached", "it takes refills > 1: refills is 1"),
+        ("given 1\ngiven 2 < 1\ngiven 0\nshown if 0", "not reached", "it takes 2 < 1"),
+        ("given 1", "", ""),
+    ],
+)
+def test_what_is_given_must_hold_before_there_is_a_verdict(end, verdict, reason):
+    outcome, _ = run(f"boot\n{end}")
+    assert (outcome.verdict, outcome.reason) == (verdict, reason)
+    assert outcome.ok
+
+
+STOPS = """
+machine ram=8G
+boot
+alloc p cached_pages-4
+set_memory first=5G-1 pages=2
+pin u 640 order=9
+alloc p
+expect stopped "deadlock"
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        ("shown if 1", "failed"),
+        ("given 0\nshown if 1", "failed"),
+        ("shown if refills > 0", "failed"),
+        ('shown if stopped("deadlock")', "shown"),
+        ('shown if stopped("BUG")', "failed"),
+        ('given 0\nshown if stopped("deadlock")', "not reached"),
+    ],
+)
+def test_machine_that_stopped_shows_nothing_unless_a_stop_was_asked_for(end, verdict):
+    outcome, _ = run(STOPS + end)
+    assert outcome.verdict == verdict
+    assert ("the machine stopped" in outcome.reason) == (verdict == "failed")
+
+
+def test_pin_that_a_task_splits_cannot_be_given_back_meanwhile():
+    begin = "boot\npin u order=9\nB: split u[0] first=3 pages=2 stop at split\n"
+    with pytest.raises(ScenarioError, match=r"x\.kpb:4:7: .*in the hands of a task"):
+        run(begin + "unpin u[0]")
+    check(begin + 'expect under_way("B")\nB: continue\nunpin u[0]\nexpect not under_way("B")')
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "says"),
+    [
+        ("ram=3145728", 13, "64M to 1T"),
+        ("page_size=64K ram=67108865", 27, "multiple of the page size"),
+        ("cpus=99999", 14, "1 to 256"),
+        ("cpus=0", 14, "1 to 256"),
+        ("seed=1 refill_orders=9,9", 30, "strictly decreasing"),
+        ("holes=1G+1M", 15, "within RAM"),
+        ("reserved=8M+1", 18, "whole pages"),
+        ("static_pgtables=99999999", 25, "fewer pages"),
+        ("memblock_fault=nth:0", 24, "nth:N"),
+        ("memblock_fault=every:1", 24, "no memory"),
+        ("state=aged:share=1,pins=99999", 15, "aged state"),
+        ("linear_map=foo", 20, "block, pte"),
+        ("allocator=nope", 19, "there are noblock"),
+    ],
+)
+def test_machine_that_cannot_be_is_refused_at_the_option(options, column, says):
+    with pytest.raises(ScenarioError, match=says) as caught:
+        run(f"machine {options}\nboot")
+    assert str(caught.value).startswith(f"x.kpb:1:{column}: ")
+
+
+def test_allocator_of_the_command_line_has_no_place_in_the_script():
+    with pytest.raises(ConfigError, match=r"^allocator 'nope'"):
+        run("machine ram=64M\nboot", "nope")
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("boot\nfigure x = under_way('Z')", "x.kpb:2:12: .*no task 'Z'"),
+        ("given nope", "x.kpb:1:7: nope is not known"),
         ("expect nope == 1", r"x.kpb:1:8: nope is not known"),
         ("expect refillss == 1", r"x.kpb:1:8: refillss is not known"),
         ("expect refill == 1", r"x.kpb:1:8: refill is a mark"),

@@ -10,12 +10,9 @@ from typing import Any, Final
 from kpkeys_bench import isolate
 from kpkeys_bench.errors import KpbError, ScenarioError
 from kpkeys_bench.scenario.language import Script, load
-from kpkeys_bench.scenario.run import Outcome, Step, run_script, strategy_of
+from kpkeys_bench.scenario.run import FAILED, Outcome, Step, run_script, strategy_of
 from kpkeys_bench.strategy import is_allocator_file
 
-SHOWN: Final = "shown"
-REFUTED: Final = "refuted"
-FAILED: Final = "failed"
 #: Scripts take a fraction of a second; once one has looped, the others get less time.
 TIMEOUT_S: Final = 20.0
 SHORT_TIMEOUT_S: Final = 3.0
@@ -37,11 +34,11 @@ class Verdict:
     allocator, page_size : str
         On what.
     verdict : str
-        ``"shown"``, ``"refuted"`` or ``"failed"``.
+        ``"shown"``, ``"refuted"``, ``"not reached"`` or ``"failed"``.
     figures : dict
-        By name.
+        By name; None where the allocator cannot be asked.
     error : str
-        Why there is no verdict.
+        Why it is neither shown nor refuted.
     """
 
     behaviour: str
@@ -50,12 +47,14 @@ class Verdict:
     allocator: str
     page_size: str
     verdict: str
-    figures: dict[str, int | float] = field(default_factory=dict)
+    figures: dict[str, int | float | None] = field(default_factory=dict)
     error: str = ""
 
     def row(self) -> dict[str, Any]:
         """As a row of a table."""
-        figures = ", ".join(f"{name} {_number(value)}" for name, value in self.figures.items())
+        figures = ", ".join(
+            f"{name} {_number(value)}" for name, value in self.figures.items() if value is not None
+        )
         return {
             "id": self.behaviour,
             "claim": self.claim,
@@ -136,18 +135,15 @@ def _run_and_keep(
 
 def judge(script: Script, allocator: str, *, timeout_s: float = TIMEOUT_S) -> Verdict:
     """Run one script; what goes wrong there is a verdict too."""
-    label, figures, error = allocator, {}, ""
-    verdict = FAILED
+    label, verdict, error = allocator, FAILED, ""
+    figures: dict[str, int | float | None] = {}
     try:
         label = strategy_of(script.setup, allocator).label
         outcome = run_isolated(script, allocator, timeout_s=timeout_s)
         label, figures = outcome.allocator, outcome.figures
-        if outcome.shown is None:
-            error = "the script says nothing: add 'shown if ...'"
-        else:
-            verdict = SHOWN if outcome.shown else REFUTED
-        if outcome.stopped and not outcome.shown:
-            verdict, error = FAILED, f"the machine stopped: {outcome.stopped}"
+        verdict, error = outcome.verdict, outcome.reason
+        if not verdict:
+            verdict, error = FAILED, "the script says nothing: add 'shown if ...'"
     except KpbError as problem:
         error = str(problem)
     return Verdict(

@@ -2,6 +2,7 @@
 """What a run knows: pages by name, counters, what events said; the meaning of an expression."""
 
 import builtins
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from kpkeys_bench.scenario.placement import Placement
 
 FRAMES_AT_ONCE: Final = 1 << 18
 PKEY_PGTABLES: Final = 1
+#: What only an allocator that can be asked about its blocks has in its audit.
+ABOUT_BLOCKS: Final = ("marked_blocks", "mapped_blocks", "idle_blocks")
 
 _REFILL: Final = EVENT_KINDS.index("refill")
 _RELEASE: Final = EVENT_KINDS.index("release")
@@ -68,6 +71,8 @@ class Books:
         What the placement simulations are fed with: whether it was a free, and of which page.
     stopped : str
         Why the machine stopped.
+    under_way : function
+        Whether the task of a name has not finished what it does.
     """
 
     def __init__(self, machine: Machine, ram: int) -> None:
@@ -76,6 +81,7 @@ class Books:
         self.marks: dict[str, dict[str, Value]] = {}
         self.requests: list[tuple[bool, int]] = []
         self.stopped = ""
+        self.under_way: Callable[[str], bool] = lambda _: False
         self._machine = machine
         self._ram = ram
         self._facts = machine.geometry
@@ -206,7 +212,11 @@ class Books:
         if name in CAUSES:
             return self._causes[name]
         if name == "audit":
-            return dict(self._machine.audit())
+            audit: dict[str, Value] = dict(self._machine.audit())
+            if not audit["knows_blocks"]:
+                # what nobody can say is no number, and so not 0 either
+                audit |= dict.fromkeys(ABOUT_BLOCKS, math.nan)
+            return audit
         return self.constants().get(name)
 
     def pages_of(self, size: int) -> int:
@@ -226,8 +236,8 @@ class Books:
 
     def _fn_pfn(self, target: Target) -> int:
         page = self.one(target)
-        # compaction moves pins
-        return int(self._machine.slot_pfns()[page.slot]) if page.live else page.pfn
+        # compaction moves pins; of a page that is being given back, the last that was known
+        return int(self._machine.slot_pfns()[page.slot]) if page.is_here else page.pfn
 
     def _fn_pkey(self, target: Target) -> int:
         return int(self._machine.pkeys([self._fn_pfn(target)])[0])
@@ -249,6 +259,9 @@ class Books:
 
     def _fn_logged(self, text: str) -> int:
         return sum(text in line for line in self._machine.log())
+
+    def _fn_under_way(self, task: str) -> int:
+        return int(self.under_way(task))
 
     def _fn_stopped(self, text: str = "") -> int:
         return int(bool(self.stopped) and text in self.stopped)

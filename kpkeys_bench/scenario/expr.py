@@ -135,6 +135,7 @@ FUNCTIONS: Final = {
     "events": "events of one kind so far",
     "warned": "warnings whose file or condition contains a text",
     "logged": "lines of the log that contain a text",
+    "under_way": "1 if a task has begun something and not finished it",
     "stopped": "1 if the machine stopped with a message that contains a text",
     "frames_with_pkey": "frames of all RAM with this pkey",
     "free_in_split": "free buddy chunks of an order in blocks whose leaf is split",
@@ -237,6 +238,15 @@ def names(expression: Expression) -> Iterator[tuple[str, Place]]:
     for node in ast.walk(expression.node):
         if isinstance(node, ast.Name) and node.id not in FUNCTIONS and not _SIZE.fullmatch(node.id):
             yield node.id, expression.at(node)
+
+
+def functions(expression: Expression) -> set[str]:
+    """The functions that it calls."""
+    return {
+        node.func.id
+        for node in ast.walk(expression.node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
 
 
 def parts(expression: Expression) -> list[Expression]:

@@ -13,11 +13,12 @@ from kpkeys_bench.geometry import parse_bytes
 from kpkeys_bench.machine import FAULT_POINTS, POINTS, Region
 from kpkeys_bench.scenario.expr import FUNCTIONS, Expression, Place, Target, parse, target_of
 from kpkeys_bench.scenario.gfp import GFP_FLAGS
-from kpkeys_bench.strategy import State, parse_refill_orders, parse_state
+from kpkeys_bench.strategy import LINEAR_MAPS, State, parse_refill_orders, parse_state
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_NESTING: Final = 8
 MAX_TASKS: Final = 15
+MAX_CPUS: Final = 256
 MIGRATETYPES: Final = ("unmovable", "movable", "reclaimable")
 CONTEXTS: Final = ("process", "atomic", "memalloc")
 DEFAULT_RAM: Final = 64 << 20
@@ -71,6 +72,13 @@ class MachineSetup:
     reserved: tuple[Region, ...] = ()
     memblock_fault: tuple[str, int, int] | None = None
     linear_map: str | None = None
+    #: Where the line and its values are written, for errors; by option, "machine" for the line.
+    places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    def error(self, option: str, message: str) -> ScenarioError | None:
+        """The exception for an option's value; None if nothing of the line is to blame."""
+        place = self.places.get(option) or self.places.get("machine")
+        return place.error(message) if place is not None else None
 
 
 @dataclass(frozen=True)
@@ -388,6 +396,7 @@ class _Parser:
         if self._setup is not None:
             raise verb.place.error("there is a machine line already: keep one")
         values: dict[str, Any] = {}
+        places = {"machine": verb.place}
         while (token := line.peek()) is not None:
             line.take("an option")
             key, equals, text = token.text.partition("=")
@@ -399,11 +408,12 @@ class _Parser:
                 )
             if key in values:
                 raise token.place.error(f"{key} is given twice: keep one")
+            places[key] = token.place.right(len(key) + 1) if equals else token.place
             try:
                 values[key] = read(text)
             except (ConfigError, ValueError) as error:
-                raise token.place.right(len(key) + 1).error(f"{key}: {error}") from None
-        self._setup = MachineSetup(**values)
+                raise places[key].error(f"{key}: {error}") from None
+        self._setup = MachineSetup(**values, places=places)
 
 
 # Options of the machine line
@@ -417,6 +427,19 @@ def _count_text(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise ConfigError(f"{text[:40]!r}: give a whole number")
     return int(text)
+
+
+def _cpus(text: str) -> int:
+    number = _count_text(text)
+    if not 1 <= number <= MAX_CPUS:
+        raise ConfigError(f"{number}: give 1 to {MAX_CPUS}")
+    return number
+
+
+def _linear_map(text: str) -> str:
+    if text not in LINEAR_MAPS:
+        raise ConfigError(f"{text!r}: give {', '.join(LINEAR_MAPS)}")
+    return text
 
 
 def _page_size(text: str) -> str:
@@ -450,14 +473,14 @@ _SETUP: Final[dict[str, Callable[[str], Any]]] = {
     "allow_any_orders": _flag,
     "state": parse_state,
     "seed": _count_text,
-    "cpus": _count_text,
+    "cpus": _cpus,
     "memcg_limit": _count_text,
     "no_pcp": _flag,
     "static_pgtables": _count_text,
     "holes": _region_list,
     "reserved": _region_list,
     "memblock_fault": _memblock_fault,
-    "linear_map": str,
+    "linear_map": _linear_map,
 }
 
 
@@ -693,6 +716,10 @@ def _parse_expect(line: _Line) -> dict[str, Any]:
     return {"value": _rest_expression(line)}
 
 
+def _parse_given(line: _Line) -> dict[str, Any]:
+    return {"value": _rest_expression(line)}
+
+
 def _parse_shown(line: _Line) -> dict[str, Any]:
     if not line.take_if("if"):
         place = token.place if (token := line.peek()) else line.end
@@ -721,6 +748,7 @@ _VERBS: Final[dict[str, Callable[[_Line], dict[str, Any]]]] = {
     "mark": _parse_mark,
     "let": _parse_named,
     "expect": _parse_expect,
+    "given": _parse_given,
     "shown": _parse_shown,
     "figure": _parse_named,
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Carries out a scenario script on a machine of its own, one statement after the other."""
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kpkeys_bench.errors import KpbError, MachineError, ScenarioError
+from kpkeys_bench.errors import ConfigError, KpbError, MachineError, ScenarioError
 from kpkeys_bench.machine import (
     CAUSES,
     DEFAULT_PHYS_BASE,
@@ -24,6 +25,7 @@ from kpkeys_bench.scenario.expr import (
     Target,
     Value,
     evaluate,
+    functions,
     names,
     parts,
     whole,
@@ -45,6 +47,11 @@ EVENTS_KEPT: Final = 1 << 18
 #: So many operations between two looks at the events.
 BATCH: Final = 4096
 MAIN: Final = "main"
+
+SHOWN: Final = "shown"
+REFUTED: Final = "refuted"
+NOT_REACHED: Final = "not reached"
+FAILED: Final = "failed"
 
 #: Statements that do something to the machine, and so do nothing once it has stopped.
 _MACHINE_VERBS: Final = frozenset(
@@ -120,8 +127,12 @@ class Outcome:
         What it ran on.
     shown : bool or None
         Whether the behaviour was shown; None if the script does not say.
+    unmet : str
+        What was given and does not hold: the first one and what it is worth; empty if all do.
+    expects_stop : bool
+        Whether ``shown if`` asks for a stop; otherwise a machine that stopped shows nothing.
     figures : dict
-        By name, in the script's order.
+        By name, in the script's order; None where the allocator cannot be asked.
     held : int
         Expectations that held.
     failed : list of str
@@ -139,7 +150,9 @@ class Outcome:
     allocator: str
     page_size: str
     shown: bool | None = None
-    figures: dict[str, int | float] = field(default_factory=dict)
+    unmet: str = ""
+    expects_stop: bool = False
+    figures: dict[str, int | float | None] = field(default_factory=dict)
     held: int = 0
     failed: list[str] = field(default_factory=list)
     stopped: str = ""
@@ -149,6 +162,24 @@ class Outcome:
     def ok(self) -> bool:
         """Whether all expectations held."""
         return not self.failed
+
+    @property
+    def verdict(self) -> str:
+        """Shown, refuted, not reached, or failed; empty if the script does not say."""
+        if self.stopped and not (self.expects_stop and self.shown):
+            return FAILED if self.shown is not None or self.unmet or self.behaviour else ""
+        if self.unmet:
+            return NOT_REACHED
+        if self.shown is None:
+            return ""
+        return SHOWN if self.shown else REFUTED
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is neither shown nor refuted; empty if it is."""
+        if self.verdict == FAILED:
+            return f"the machine stopped: {self.stopped}"
+        return f"it takes {self.unmet}" if self.verdict == NOT_REACHED else ""
 
 
 @dataclass
@@ -176,9 +207,15 @@ def strategy_of(setup: MachineSetup, allocator: str | None = None) -> Strategy:
     Refill orders are passed on only to built-in allocators that refill, a linear map only to files.
     """
     name = allocator or setup.allocator
-    if is_allocator_file(name):
-        return Strategy(name, linear_map=setup.linear_map)
-    plain = Strategy(name)
+    try:
+        if is_allocator_file(name):
+            return Strategy(name, linear_map=setup.linear_map)
+        plain = Strategy(name)
+    except ConfigError as error:
+        # the command line's has no place in the script
+        if allocator is None and (located := setup.error("allocator", str(error))):
+            raise located from None
+        raise
     if setup.refill_orders is None or not plain.refills:
         return plain
     return Strategy(name, setup.refill_orders, allow_any_orders=setup.allow_any_orders)
@@ -190,21 +227,64 @@ def _physical(regions: tuple[Region, ...]) -> tuple[Region, ...]:
 
 
 def make_machine(setup: MachineSetup, allocator: str | None = None) -> Machine:
-    """The machine that a script asks for."""
-    return Machine(
-        strategy_of(setup, allocator),
-        page_size=setup.page_size,
-        ram=setup.ram,
-        state=setup.state,
-        seed=setup.seed,
-        nr_cpus=setup.cpus,
-        no_pcp=setup.no_pcp,
-        memcg_limit_pages=setup.memcg_limit,
-        nr_static_pgtables=setup.static_pgtables,
-        holes=_physical(setup.holes),
-        reserved=_physical(setup.reserved),
-        memblock_fault=setup.memblock_fault,
-    )
+    """The machine that a script asks for.
+
+    Raises
+    ------
+    ScenarioError
+        If there can be no such machine; at the option that is to blame.
+    """
+    strategy = strategy_of(setup, allocator)
+    if strategy.is_file:
+        # its errors are about that file
+        strategy.compiled(setup.page_size)
+    try:
+        return Machine(
+            strategy,
+            page_size=setup.page_size,
+            ram=setup.ram,
+            state=setup.state,
+            seed=setup.seed,
+            nr_cpus=setup.cpus,
+            no_pcp=setup.no_pcp,
+            memcg_limit_pages=setup.memcg_limit,
+            nr_static_pgtables=setup.static_pgtables,
+            holes=_physical(setup.holes),
+            reserved=_physical(setup.reserved),
+            memblock_fault=setup.memblock_fault,
+        )
+    except KpbError as error:
+        located = setup.error(_option_to_blame(setup, str(error)), str(error))
+        if located is None:
+            raise
+        raise located from None
+
+
+#: Words of the machine's errors, and the option that each is about; the first that fits counts.
+_BLAME: Final = (
+    ("refill_orders", "refill_orders"),
+    ("refill order", "refill_orders"),
+    ("reserved region", "reserved"),
+    ("reserved", "reserved"),
+    ("hole", "holes"),
+    ("memblock_fault", "memblock_fault"),
+    ("fault", "memblock_fault"),
+    ("static", "static_pgtables"),
+    ("kernel image", "static_pgtables"),
+    ("own tables", "memblock_fault"),
+    ("CPUs", "cpus"),
+    ("aged", "state"),
+    ("memcg", "memcg_limit"),
+    ("seed", "seed"),
+    ("ram", "ram"),
+    ("RAM", "ram"),
+)
+
+
+def _option_to_blame(setup: MachineSetup, message: str) -> str:
+    """The option of the machine line that an error of the machine is about."""
+    there = (option for words, option in _BLAME if words in message and option in setup.places)
+    return next(there, "machine")
 
 
 def run_script(
@@ -253,7 +333,13 @@ class Runner:
             machine.strategy.label,
             self._facts.page_size,
         )
+        self.outcome.expects_stop = any(
+            "stopped" in functions(s.args["value"])
+            for s in script.statements()
+            if s.verb == "shown"
+        )
         self._books = Books(machine, script.setup.ram)
+        self._books.under_way = self._is_under_way
         self._actors: dict[str | None, _Actor] = {None: _Actor(0, MAIN)}
         self._nr_slots = 0
         self._nr_slots_made = SPARE_SLOTS
@@ -277,11 +363,11 @@ class Runner:
 
     # the run
 
-    def run(self) -> Outcome:
-        """Carry out all statements."""
+    def run(self, *, leave_tasks: bool = False) -> Outcome:
+        """Carry out all statements; with `leave_tasks`, some tasks need not have finished."""
         self._check_names()
         self._execute(self._script.body)
-        self._finish()
+        self._finish(leave_tasks=leave_tasks)
         return self.outcome
 
     def _check_names(self) -> None:
@@ -304,7 +390,12 @@ class Runner:
                     )
                     raise place.error(f"{name} is not known{hint}")
 
-    def _finish(self) -> None:
+    def _is_under_way(self, task: str) -> bool:
+        if task not in self._actors:
+            raise ValueError(f"there is no task {task!r} so far")
+        return self._actors[task].busy
+
+    def _finish(self, *, leave_tasks: bool) -> None:
         if self._books.stopped:
             if not any("stopped" in s.text for s in self._script.statements() if s.verb in _JUDGES):
                 self.outcome.failed.append(
@@ -313,7 +404,7 @@ class Runner:
             self.outcome.stopped = self._books.stopped
             return
         for actor in self._actors.values():
-            if actor.busy and actor.statement is not None:
+            if actor.busy and actor.statement is not None and not leave_tasks:
                 raise actor.statement.place.error(
                     f"task {actor.name} is left {actor.where}: add '{actor.name}: continue'"
                 )
@@ -690,8 +781,11 @@ class Runner:
         if target.index is not None:
             page = self._books.one(target)
             if page.obtained and not page.is_here:
-                state = "is being" if page.live else "was"
-                raise target.place.error(f"{target.text} {state} given back already")
+                raise target.place.error(
+                    f"{target.text} is in the hands of a task: let that go on first"
+                    if page.live
+                    else f"{target.text} was given back already"
+                )
             return [page] if page.is_here else []
         if target.is_slice:
             pages = pages[self._books.cut(target)]
@@ -724,11 +818,22 @@ class Runner:
 
     # everything else that happens to a machine
 
-    def _single(self, statement: Statement, slot: int, kind: int, level: int, arg: int) -> None:
+    def _single(
+        self,
+        statement: Statement,
+        slot: int,
+        kind: int,
+        level: int,
+        arg: int,
+        *,
+        busy: Page | None = None,
+    ) -> None:
         operations = np.zeros(1, ops.OP_DTYPE)
         operations[0] = (slot, kind, 0, level, arg)
 
         def finish(_: int, failed: bool) -> None:  # noqa: FBT001 - what became of it
+            if busy is not None:
+                busy.pending = False
             if failed:
                 self._result = "failed"
                 self._words.append("it failed")
@@ -746,7 +851,9 @@ class Runner:
             raise statement.args["pages"].place.error(
                 f"pages {first} to {first + count - 1} are not in a pin of {1 << pages[0].order}"
             )
-        self._single(statement, pages[0].slot, ops.SPLIT_OTHER, first, count)
+        # nobody can give it back meanwhile
+        pages[0].pending = True
+        self._single(statement, pages[0].slot, ops.SPLIT_OTHER, first, count, busy=pages[0])
 
     def _do_set_memory(self, statement: Statement) -> None:
         nr_frames = self._script.setup.ram >> self._facts.page_shift
@@ -804,7 +911,19 @@ class Runner:
         self._set(statement)
 
     def _do_figure(self, statement: Statement) -> None:
-        self.outcome.figures[statement.args["name"]] = self._set(statement)
+        value = self._set(statement)
+        self.outcome.figures[statement.args["name"]] = None if math.isnan(value) else value
+
+    def _do_given(self, statement: Statement) -> None:
+        if evaluate(statement.args["value"], self._books):
+            self._result = "holds"
+            return
+        self._result = "not reached"
+        actual = self._actual(statement.args["value"])
+        self._words.append(f"NOT REACHED: {actual}")
+        if not self.outcome.unmet:
+            expression = statement.args["value"].text.strip()
+            self.outcome.unmet = f"{expression}: {actual}" if actual else expression
 
     def _set(self, statement: Statement) -> int | float:
         value = evaluate(statement.args["value"], self._books)
@@ -853,7 +972,7 @@ class Runner:
         return lines[at] if 0 <= at < len(lines) else "(line not kept)"
 
 
-_JUDGES: Final = frozenset({"expect", "shown"})
+_JUDGES: Final = frozenset({"expect", "shown", "given"})
 
 
 def _lock_name(name: str) -> str:
@@ -862,6 +981,8 @@ def _lock_name(name: str) -> str:
 
 
 def _short(value: Value) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return "not known"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

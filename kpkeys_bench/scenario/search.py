@@ -20,7 +20,8 @@ DEFAULT_DEPTH: Final = 4
 MAX_DEPTH: Final = 6
 SEARCH_TIMEOUT_S: Final = 600.0
 
-_USE_UP: Final = "alloc p max(0,cached_pages-4)"
+_USE_UP: Final = "A: alloc p cached_pages+1 stop at alloc_pages"
+_GO_ON: Final = "A: continue"
 _FREE: Final = "free p"
 #: By page size: RAM, the largest order of a refill, and ranges that need one table and more.
 _BOXES: Final = {
@@ -139,6 +140,9 @@ def search(
             for statement in alphabet(page_size):
                 if statement == _FREE and not any("alloc p" in one for one in prefix):
                     continue
+                if statement == _USE_UP and _USE_UP in prefix:
+                    # A is still before its refill
+                    continue
                 string = (*prefix, statement)
                 tried += 1
                 stopped, changed = _try(_script(string, page_size), allocator)
@@ -179,7 +183,7 @@ def _try(script: Script, allocator: str | None) -> tuple[str, bool]:
     """Why the machine stopped, and whether the last statement did anything."""
     with make_machine(script.setup, allocator) as machine:
         runner = Runner(script, machine)
-        stopped = runner.run().stopped
+        stopped = runner.run(leave_tasks=True).stopped
         return stopped, bool(runner.changed_since(_MARK) - _NO_CHANGE)
 
 
@@ -201,9 +205,13 @@ def _text(string: tuple[str, ...], page_size: str, tried: int) -> str:
         "",
         "boot",
     ]
-    lines += [f"{statement:<36} # {meaning[statement]}" for statement in string]
+    lines += [f"{statement:<45}  # {meaning[statement]}" for statement in string]
+    if _USE_UP in string:
+        lines.append(f"{_GO_ON:<45}  # where the machine still runs")
     lines += [
         "figure tables_taken = other.split_ptps + refill.split_ptps",
+        # a refill that splits a large leaf for a part of a smaller one takes two
+        'given stopped("deadlock") or refill.split_ptps >= 2',
         'expect stopped "deadlock"',
         'shown if stopped("deadlock")',
     ]

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kpkeys_bench.geometry import format_bytes
-from kpkeys_bench.scenario.behaviours import SHOWN, Verdict
+from kpkeys_bench.scenario.behaviours import Verdict
 from kpkeys_bench.scenario.language import Script
-from kpkeys_bench.scenario.run import Outcome, Step
+from kpkeys_bench.scenario.run import NOT_REACHED, SHOWN, Outcome, Step
 
 
 class Printer:
@@ -70,14 +70,17 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     lines = []
     if outcome.stopped:
         lines.append(f"the machine stopped: {outcome.stopped}")
-    if outcome.shown is not None:
-        verdict = "shown" if outcome.shown else "refuted"
-        lines.append(f"{outcome.behaviour or outcome.name} {verdict} on {outcome.allocator}")
+    if outcome.verdict:
+        why = f": {outcome.reason}" if outcome.verdict == NOT_REACHED else ""
+        lines.append(
+            f"{outcome.behaviour or outcome.name} {outcome.verdict} on {outcome.allocator}{why}"
+        )
     if outcome.figures:
         lines.append(
             ", ".join(
                 f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:,.1f}"
                 for name, value in outcome.figures.items()
+                if value is not None
             )
         )
     total = outcome.held + len(outcome.failed)
@@ -94,11 +97,13 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
         "claim": outcome.claim,
         "allocator": outcome.allocator,
         "page_size": outcome.page_size,
-        "shown": outcome.shown,
+        "verdict": outcome.verdict,
         "held": outcome.held,
         "failed": "; ".join(outcome.failed),
         "stopped": outcome.stopped,
-        "figures": ", ".join(f"{name}={value}" for name, value in outcome.figures.items()),
+        "figures": ", ".join(
+            f"{name}={'' if value is None else value}" for name, value in outcome.figures.items()
+        ),
     }
 
 

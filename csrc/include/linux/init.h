@@ -17,10 +17,10 @@
 #ifdef KPB_DOOR
 /* CUSTOM: a list for each level, walked by door/door.c once boot is over */
 typedef int (*initcall_t)(void);
-#define kpb_initcall(fn, level)                                         \
-	static const initcall_t kpb_initcall_##fn                       \
-		__attribute__((__used__, __section__("kpb_initcall"     \
-						     #level))) = fn
+#define kpb_initcall(fn, level)                   \
+	static const initcall_t kpb_initcall_##fn \
+		__attribute__((__used__,          \
+			       __section__("kpb_initcall" #level))) = fn
 #define early_initcall(fn) kpb_initcall(fn, 1)
 #define core_initcall(fn) kpb_initcall(fn, 1)
 #define postcore_initcall(fn) kpb_initcall(fn, 2)

@@ -29,23 +29,23 @@ struct ptdesc {
 _Static_assert(sizeof(struct ptdesc) <= sizeof(struct page),
 	       "struct ptdesc lies over struct page");
 
-#define ptdesc_page(pt)                                              \
-	(_Generic((pt),                                              \
-		 const struct ptdesc *: (const struct page *)(pt),   \
+#define ptdesc_page(pt)                                            \
+	(_Generic((pt),                                            \
+		 const struct ptdesc *: (const struct page *)(pt), \
 		 struct ptdesc *: (struct page *)(pt)))
-#define page_ptdesc(p)                                               \
-	(_Generic((p),                                               \
-		 const struct page *: (const struct ptdesc *)(p),    \
+#define page_ptdesc(p)                                            \
+	(_Generic((p),                                            \
+		 const struct page *: (const struct ptdesc *)(p), \
 		 struct page *: (struct ptdesc *)(p)))
 
 _Static_assert(sizeof(struct page) == 32, "struct page is 32 bytes");
 
 /* CUSTOM: bits of page_type; the low four hold the order of a buddy page */
-#define KPB_PG_BUDDY 0x80 /* PageBuddy() */
-#define KPB_PG_LRU 0x40	  /* movable and in use, as PageLRU() */
-#define KPB_PG_AGED 0x20  /* unmovable, scattered by the aged state */
-#define KPB_PG_MEMCG 0x10 /* charged, as PageMemcgKmem() */
-#define KPB_PG_HELD 0x08  /* in use, fetched by the page table allocator */
+#define KPB_PG_BUDDY 0x80  /* PageBuddy() */
+#define KPB_PG_LRU 0x40	   /* movable and in use, as PageLRU() */
+#define KPB_PG_AGED 0x20   /* unmovable, scattered by the aged state */
+#define KPB_PG_MEMCG 0x10  /* charged, as PageMemcgKmem() */
+#define KPB_PG_HELD 0x08   /* in use, fetched by the page table allocator */
 #define KPB_PG_FLIGHT 0x04 /* and not given the pkey yet */
 #define KPB_PG_ORDER 0x0f
 
