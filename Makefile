@@ -34,7 +34,11 @@ help:
 	@echo 'make benchmarks    pytest --benchmark-only'
 	@echo 'make check-c       C tests: plain, then as make asan'
 	@echo 'make asan          C tests under ASan and UBSan'
-	@echo 'make valgrind      C tests under valgrind'
+	@echo 'make valgrind      C tests under valgrind; make clang: built by another compiler'
+	@echo 'make analyze       gcc -fanalyzer'
+	@echo 'make coverage      lines and branches of the mirrors that C tests reach'
+	@echo 'make fuzz          libFuzzer for FUZZ_SECONDS; fuzz-script: the same for scenarios'
+	@echo 'make fuzz-corpus   what fuzzing has found so far, with any compiler'
 	@echo 'make lint          format and lint checks, types'
 	@echo 'make format        let the formatters rewrite Python and C'
 	@echo 'make wheel         sdist and abi3 wheel, into $(DIST)/'
@@ -156,7 +160,11 @@ $(BUILD)/c/toolchain:
 	@tools/prereq.sh -c
 	@mkdir -p $(@D) && touch $@
 
-.PHONY: test-c check-c asan clang valgrind analyze coverage fuzz fuzz-corpus
+# Length of the strings of tests/c/small_scope_kunit.c: 3 takes minutes, 0 a moment
+SMALL_SCOPE ?=
+export KPB_SMALL_SCOPE = $(SMALL_SCOPE)
+
+.PHONY: test-c check-c asan clang valgrind analyze coverage fuzz fuzz-script fuzz-corpus
 test-c: $(suites_plain)
 	@tools/run_kunit.sh $^
 
@@ -200,7 +208,7 @@ $(BUILD)/fuzz/ops_fuzz: $(BUILD)/c/fuzz/tests/fuzz/ops_fuzz.o $(sources_fuzz)
 
 fuzz: $(BUILD)/fuzz/ops_fuzz
 	@mkdir -p $(BUILD)/fuzz/ops
-	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -timeout=20 -print_final_stats=1 \
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -len_control=0 -timeout=20 -print_final_stats=1 \
 		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/ops tests/fuzz/corpus/ops
 
 $(BUILD)/fuzz/ops_replay: $(addprefix $(BUILD)/c/asan/tests/fuzz/,ops_fuzz.o replay_main.o) \
@@ -208,15 +216,23 @@ $(BUILD)/fuzz/ops_replay: $(addprefix $(BUILD)/c/asan/tests/fuzz/,ops_fuzz.o rep
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS_asan) -o $@ $^ $(KUNIT_LDLIBS)
 
+# The same for scenario scripts, with atheris, which brings its own libFuzzer.
+fuzz-script: $(STAMPS)/editable $(STAMPS)/extra-fuzz
+	@mkdir -p $(BUILD)/fuzz/script
+	$(BIN)/python tests/fuzz/script_fuzz.py -max_total_time=$(FUZZ_SECONDS) -max_len=2048 \
+		-timeout=60 -dict=tests/fuzz/script.dict -artifact_prefix=$(BUILD)/fuzz/ \
+		$(BUILD)/fuzz/script scenarios
+
 fuzz-corpus: $(BUILD)/fuzz/ops_replay
 	@$< $(CORPUS)
 
+valgrind: SMALL_SCOPE := 0
 valgrind: $(suites_plain)
-	@KUNIT_WRAPPER="valgrind -q --error-exitcode=1 --leak-check=full" tools/run_kunit.sh $^
+	@KUNIT_SMALL_ADDRESS_SPACE=1 KUNIT_WRAPPER="valgrind -q --error-exitcode=1 --leak-check=full" tools/run_kunit.sh $^
 
 # --- lint and packages ----------------------------------------------------------------------------
 
-C_FILES = $(sort $(shell find csrc tests/c -name '*.[ch]' 2>/dev/null))
+C_FILES = $(sort $(shell find csrc tests/c tests/fuzz -name '*.[ch]' 2>/dev/null))
 LINT := $(STAMPS)/extra-test $(STAMPS)/extra-dev
 
 .PHONY: lint format wheel clean distclean

@@ -122,6 +122,9 @@ static inline struct kpb_machine *box_create(struct kunit *test,
 	char msg[KPB_MSG_BYTES] = "";
 	int ret = box_granule.create(config, &m, msg);
 
+	/* set where a process has less of it than the largest machine takes */
+	if (ret == -ENOMEM && getenv("KUNIT_SMALL_ADDRESS_SPACE"))
+		kunit_skip(test, "address space");
 	KUNIT_EXPECT_STREQ(test, msg, "");
 	KUNIT_ASSERT_EQ(test, ret, 0);
 	m->border.granule = &box_granule;

@@ -96,6 +96,17 @@ void kunit_abort(struct kunit *test)
 }
 
 /**
+ * kunit_skip() - leave the case, which cannot be run here
+ * @test: the case
+ * @why: what is missing
+ */
+void kunit_skip(struct kunit *test, const char *why)
+{
+	printf("        # SKIP %s\n", why);
+	longjmp(test->abort, KUNIT_JUMP_ABORT);
+}
+
+/**
  * kunit_check_int() - an expectation on two numbers
  * @test: the case
  * @file: where

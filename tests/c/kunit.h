@@ -113,6 +113,8 @@ void kunit_add_action(struct kunit *test, kunit_action_t fn, void *ctx);
 void kunit_fail(struct kunit *test, const char *file, int line, const char *fmt,
 		...) __attribute__((__format__(__printf__, 4, 5)));
 void kunit_abort(struct kunit *test) __attribute__((__noreturn__));
+void kunit_skip(struct kunit *test, const char *why)
+	__attribute__((__noreturn__));
 bool kunit_check_int(struct kunit *test, const char *file, int line, bool ok,
 		     const char *op, const char *left_text, long long left,
 		     const char *right_text, long long right);

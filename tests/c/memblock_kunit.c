@@ -90,6 +90,51 @@ static void memblock_alloc_fails_when_the_array_is_full(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kpb_this->counters.warnings, 0);
 }
 
+/* What is removed from the inside of a range needs places for the pieces. */
+static void memblock_remove_needs_room_in_the_array(struct kunit *test)
+{
+	struct memblock_type *reserved;
+	phys_addr_t base;
+	unsigned int i;
+
+	memblock_top(test);
+	reserved = &kpb_this->memblock.reserved;
+	for (i = 1; i < 126; i++)
+		memblock_alloc_any(3 * P, 4 * P);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 126);
+	/* the middle of three: two places, of which one is free again */
+	base = reserved->regions[5].base;
+	KUNIT_EXPECT_EQ(test, memblock_remove_range(reserved, base + P, P), 0);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 127);
+	KUNIT_EXPECT_EQ(test, reserved->regions[5].base, base);
+	KUNIT_EXPECT_EQ(test, reserved->regions[5].size, P);
+	KUNIT_EXPECT_EQ(test, reserved->regions[6].base, base + 2 * P);
+	KUNIT_EXPECT_EQ(test, reserved->regions[6].size, P);
+	/* the first of three needs the last place for a moment */
+	base = reserved->regions[9].base;
+	KUNIT_EXPECT_EQ(test, memblock_remove_range(reserved, base, P), 0);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 127);
+	KUNIT_EXPECT_EQ(test, reserved->regions[9].base, base + P);
+	KUNIT_EXPECT_EQ(test, reserved->regions[9].size, 2 * P);
+
+	memblock_alloc_any(3 * P, 4 * P);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 128);
+	base = reserved->regions[12].base;
+	KUNIT_EXPECT_EQ(test, memblock_remove_range(reserved, base + P, P),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, memblock_remove_range(reserved, base, P),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 128);
+	KUNIT_EXPECT_EQ(test, reserved->regions[12].size, 3 * P);
+	/* late memory that cannot be removed warns */
+	BOX_EXPECT_WARNINGS(test, 1, memblock_free_late(base + P, P));
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 128);
+	/* what goes whole needs no place */
+	KUNIT_EXPECT_EQ(test, memblock_remove_range(reserved, base, 3 * P), 0);
+	KUNIT_EXPECT_EQ(test, memblock_nr_reserved(), 127);
+	KUNIT_EXPECT_GE(test, reserved->regions[12].base, base + 3 * P);
+}
+
 static void memblock_alloc_stays_in_its_limits(struct kunit *test)
 {
 	phys_addr_t top = memblock_top(test);
@@ -552,6 +597,7 @@ static const struct kunit_case memblock_test_cases[] = {
 	KUNIT_CASE(memblock_alloc_goes_from_the_top_down),
 	KUNIT_CASE(memblock_alloc_is_aligned),
 	KUNIT_CASE(memblock_alloc_fails_when_the_array_is_full),
+	KUNIT_CASE(memblock_remove_needs_room_in_the_array),
 	KUNIT_CASE(memblock_alloc_stays_in_its_limits),
 	KUNIT_CASE(memblock_alloc_end_can_mean_any),
 	KUNIT_CASE(memblock_alloc_fails_when_ram_is_used_up),

@@ -643,8 +643,8 @@ static void mmu_split_at_the_end_of_ram_is_nothing(struct kunit *test)
 /* Nor does it matter at which level nothing is there. */
 static void mmu_split_beyond_ram_is_nothing(struct kunit *test)
 {
-	/* no PMD table (16K, 64K: no PGD entry) and no PGD entry */
-	static const u64 places[] = { GB(600), GB(5 << 10) };
+	/* no PMD table (16K: no PGD entry), or no PGD entry */
+	static const u64 places[] = { GB(100), GB(600), GB(5 << 10) };
 	struct kpb_map_counters before, c;
 	size_t i;
 
@@ -720,6 +720,99 @@ static void mmu_split_retries_until_the_reserve_is_full(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
 }
 
+/* An error at the start is the result: the end is not even looked at. */
+static unsigned int mmu_nr_alloc_calls;
+
+static struct page *mmu_alloc_nothing(gfp_t gfp)
+{
+	(void)gfp;
+	mmu_nr_alloc_calls++;
+	return NULL;
+}
+
+static int mmu_prepare_well(void)
+{
+	return 0;
+}
+
+static bool mmu_always_ready(void)
+{
+	return true;
+}
+
+static void mmu_split_ends_with_the_first_error(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	static struct kpb_allocator_ops ops;
+	u64 leaves[KPB_NR_LEAVES];
+
+	ops = *m->ops;
+	ops.alloc = mmu_alloc_nothing;
+	ops.prepare_direct_map_split = mmu_prepare_well;
+	ops.ready_for_direct_map_split = mmu_always_ready;
+	m->ops = &ops;
+	mmu_nr_alloc_calls = 0;
+	/* both ends need tables, in different largest leaves */
+	KUNIT_EXPECT_EQ(test,
+			split_kernel_leaf_mapping(box_addr(TOP + P),
+						  box_addr(2 * TOP + P)),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, mmu_nr_alloc_calls, 1);
+	KUNIT_EXPECT_NULL(test, m->pgtable_split_lock.owner);
+	/* the end alone */
+	memcpy(leaves, m->nr_leaves, sizeof(leaves));
+	KUNIT_EXPECT_EQ(test,
+			split_kernel_leaf_mapping(box_addr(TOP),
+						  box_addr(2 * TOP + P)),
+			-ENOMEM);
+	KUNIT_EXPECT_EQ(test, mmu_nr_alloc_calls, 2);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PUD], leaves[KPB_LEAF_PUD]);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_CONT_PTE],
+			leaves[KPB_LEAF_CONT_PTE]);
+}
+
+/* Whoever wants no hints gets none: nobody does after boot. */
+static void mmu_split_without_hints(struct kunit *test)
+{
+	const gfp_t gfp = GFP_PGTABLE_KERNEL | __GFP_PGTABLE_SPLIT;
+	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
+	unsigned long addr = box_addr(TOP + PMD_SIZE);
+	u64 nr[KPB_NR_LEAVES];
+	pud_t *pudp;
+	pmd_t *pmdp;
+
+	memcpy(nr, m->nr_leaves, sizeof(nr));
+	pudp = pud_offset(pgd_offset_k(box_addr(2 * TOP)), box_addr(2 * TOP));
+	if (PAGE_SHIFT == 12) {
+		KUNIT_EXPECT_EQ(test, split_pud(pudp, *pudp, gfp, false), 0);
+		KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PMD],
+				nr[KPB_LEAF_PMD] + PTRS_PER_PMD);
+		KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_CONT_PMD],
+				nr[KPB_LEAF_CONT_PMD]);
+		KUNIT_EXPECT_FALSE(test,
+				   kpb_leaf_desc(box_pfn(2 * TOP)) & PTE_CONT);
+	} else {
+		KUNIT_EXPECT_EQ(test, split_pud(pudp, *pudp, gfp, false),
+				-EINVAL);
+	}
+
+	/* one PMD by itself */
+	KUNIT_EXPECT_EQ(test, split_kernel_leaf_mapping(addr, addr + PMD_SIZE),
+			0);
+	memcpy(nr, m->nr_leaves, sizeof(nr));
+	pudp = pud_offset(pgd_offset_k(addr), addr);
+	pmdp = pmd_offset(pudp, addr);
+	KUNIT_EXPECT_EQ(test, split_pmd(pmdp, *pmdp, gfp, false), 0);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PMD], nr[KPB_LEAF_PMD] - 1);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PTE],
+			nr[KPB_LEAF_PTE] + PTRS_PER_PTE);
+	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_CONT_PTE],
+			nr[KPB_LEAF_CONT_PTE]);
+	KUNIT_EXPECT_FALSE(test,
+			   kpb_leaf_desc(box_pfn(TOP + PMD_SIZE)) & PTE_CONT);
+	BOX_EXPECT_CLEAN(test);
+}
+
 /* Static page tables */
 
 /* One change of the first pages of RAM, after everything else. */
@@ -766,11 +859,6 @@ static void mmu_static_pgtables_of_none_are_nothing(struct kunit *test)
 }
 
 /* Reports */
-
-static int mmu_prepare_well(void)
-{
-	return 0;
-}
 
 static bool mmu_never_ready(void)
 {
@@ -951,6 +1039,8 @@ static const struct kunit_case mmu_test_cases[] = {
 	KUNIT_CASE(mmu_split_beyond_ram_is_nothing),
 	KUNIT_CASE(mmu_split_retries_until_the_reserve_is_full),
 	KUNIT_CASE(mmu_split_across_pgd_entries),
+	KUNIT_CASE(mmu_split_ends_with_the_first_error),
+	KUNIT_CASE(mmu_split_without_hints),
 	KUNIT_CASE(mmu_static_pgtables_get_the_pkey_last),
 	KUNIT_CASE(mmu_static_pgtables_of_none_are_nothing),
 	KUNIT_CASE(mmu_split_that_is_never_ready_stops),

@@ -315,7 +315,9 @@ static void pageattr_refuses_what_is_not_ram(struct kunit *test)
 	struct kpb_machine *m = box_boot_pba(test, BOX_LARGE_BYTES);
 	unsigned long nr_pkey_pages = m->nr_pkey_pages;
 
-	/* no PMD table (16K, 64K: no PGD entry), and no PGD entry */
+	/* no PMD table (16K: no PGD entry), and no PGD entry */
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(100ULL << 30), 1, 1),
+			-EINVAL);
 	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(600ULL << 30), 1, 1),
 			-EINVAL);
 	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(5ULL << 40), 1, 1),
@@ -479,6 +481,9 @@ static const struct pageattr_half pageattr_halves[] = {
 	{ "one PMD", PMD_SIZE, PTRS_PER_PTE },
 	{ "two PMDs", 2 * PMD_SIZE, PTRS_PER_PTE },
 	{ "three PMDs", 3 * PMD_SIZE, 2 * PTRS_PER_PTE },
+	/* one PUD, or 32 PMDs */
+	{ "the largest leaf", TOP,
+	  BOX_PICK(1 << 18, 16 * PTRS_PER_PTE, 16 * PTRS_PER_PTE) },
 };
 
 KUNIT_ARRAY_PARAM(pageattr_halves, pageattr_halves)
@@ -534,6 +539,8 @@ static void pageattr_injected_error_half_way_of_nothing(struct kunit *test)
 	unsigned long nr_pkey_pages = m->nr_pkey_pages;
 
 	pageattr_fail(KPB_FAULT_EVERY, 1, 1, -1);
+	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(100ULL << 30), 4, 1),
+			-ENOMEM);
 	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(600ULL << 30), 4, 1),
 			-ENOMEM);
 	KUNIT_EXPECT_EQ(test, set_memory_pkey(box_addr(5ULL << 40), 4, 1),

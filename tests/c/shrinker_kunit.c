@@ -15,6 +15,7 @@ static struct {
 	unsigned int
 		scan_step; /* what a call says it scanned; 0: all asked for */
 	unsigned int nr_calls;
+	bool says_zero; /* and not SHRINK_EMPTY */
 	unsigned long asked[FAKE_MAX_CALLS];
 } fake;
 
@@ -23,6 +24,8 @@ static unsigned long fake_count(struct shrinker *shrinker,
 {
 	(void)shrinker;
 	(void)sc;
+	if (fake.says_zero)
+		return 0;
 	return fake.nr_objects ? fake.nr_objects : SHRINK_EMPTY;
 }
 
@@ -178,6 +181,11 @@ static void shrinker_empty_cache_is_left_alone(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), SHRINK_EMPTY);
 	KUNIT_EXPECT_EQ(test, fake.nr_calls, 0);
 	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 77);
+	/* a cache may also say that it has nothing at the moment */
+	fake.says_zero = true;
+	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
+	KUNIT_EXPECT_EQ(test, fake.nr_calls, 0);
+	KUNIT_EXPECT_EQ(test, fake.shrinker.nr_deferred, 77);
 	/* one object: half of it is nothing */
 	fake_init(test, 1, 0, 100);
 	KUNIT_EXPECT_EQ(test, fake_shrink(0), 0);
@@ -217,6 +225,19 @@ static void shrinker_alloc_has_defaults(struct kunit *test)
  * are a target of nearly one, which waits; with the deferred half of the first
  * round the second one reaches a batch and releases a block.
  */
+/* What was freed is asked no more. */
+static void shrinker_free_ends_it(struct kunit *test)
+{
+	struct kpb_machine *m = box_boot_pba(test, BOX_SMALL_BYTES);
+
+	KUNIT_EXPECT_TRUE(test, m->shrinker.registered);
+	shrinker_free(&m->shrinker);
+	KUNIT_EXPECT_FALSE(test, m->shrinker.registered);
+	KUNIT_EXPECT_TRUE(test, !m->shrinker.scan_objects);
+	KUNIT_EXPECT_EQ(test, box_op(KPB_OP_SHRINK, 0, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, m->counters.shrink_scans, 0);
+}
+
 static void shrinker_round_of_pba_releases_a_block(struct kunit *test)
 {
 	const unsigned long B = BLOCK_NR_PAGES;
@@ -251,6 +272,7 @@ static const struct kunit_case shrinker_test_cases[] = {
 	KUNIT_CASE(shrinker_empty_cache_is_left_alone),
 	KUNIT_CASE(shrinker_seeks_follow_the_priority),
 	KUNIT_CASE(shrinker_alloc_has_defaults),
+	KUNIT_CASE(shrinker_free_ends_it),
 	KUNIT_CASE(shrinker_round_of_pba_releases_a_block),
 	{ 0 }
 };

@@ -10,6 +10,7 @@
  * length of strings with errors; those without are longer by one.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "box.h"
@@ -35,22 +36,18 @@ static const char scope_letters[] = "ukdnostzmpr";
 struct scope_start {
 	const char *name;
 	const char *prefix;
-	u32 aged_ppm;
-	u32 aged_pins;
+	bool aged;
 };
 
 static const struct scope_start scope_starts[] = {
 	{ .name = "booted" },
-	/* the first block is in use, a second one is fetched and all but free */
-	{ .name = "two blocks", .prefix = "ku" },
-	/* two pages in use of one that was cached whole */
+	/* the first block is in use, of a second one a page is */
+	{ .name = "two blocks", .prefix = "ko" },
+	/* all but the reserve is in use */
 	{ .name = "drained", .prefix = "d" },
-	/* no block of order 9 (11) is free anywhere: every refill falls back */
-	{ .name = "aged", .aged_ppm = 1000000, .aged_pins = 64 },
-	{ .name = "aged, drained",
-	  .prefix = "d",
-	  .aged_ppm = 1000000,
-	  .aged_pins = 64 },
+	/* no block of the largest order is free: every refill falls back */
+	{ .name = "aged", .aged = true },
+	{ .name = "aged, drained", .prefix = "d", .aged = true },
 };
 
 KUNIT_ARRAY_PARAM(scope_starts, scope_starts);
@@ -69,7 +66,6 @@ struct scope_trace {
 	u32 nr_released[SCOPE_EVENTS]; /* single pages, by scan */
 	u32 nr_scans;
 	u32 nth;
-	bool in_scan;
 };
 
 /* What is made to fail, and what came of it. */
@@ -98,7 +94,19 @@ struct scope_run {
 	u64 nr_faults;
 };
 
+/* What all strings together came to: zero means that they are no test. */
+struct scope_reached {
+	u64 blocks_released;
+	u64 pages_released;
+	u64 refills[3]; /* by place in the list of orders */
+	u64 failed_allocs;
+	u64 pages_lost;
+	u64 free_pkey_pages;
+	u64 unprotected_pages;
+};
+
 static struct scope_run scope;
+static struct scope_reached scope_reached;
 static struct scope_trace scope_trace;
 
 __attribute__((__format__(__printf__, 1, 2))) static void
@@ -221,18 +229,19 @@ static void scope_read_events(void)
 
 		switch (ev->kind) {
 		case KPB_EVENT_SHRINK:
-			trace->in_scan = true;
 			trace->nth = 0;
 			break;
 		case KPB_EVENT_SHRINK_END:
-			trace->in_scan = false;
 			trace->nr_released[trace->nr_scans++] = trace->nth;
 			trace->nth = 0;
 			break;
 		case KPB_EVENT_SET_PKEY:
-			if (trace->in_scan && ev->b == 1 &&
-			    ev->c == KPKEYS_PKEY_DEFAULT)
+			if (ev->c == KPKEYS_PKEY_DEFAULT && ev->b == 1) {
 				trace->nth++;
+				scope_reached.pages_released++;
+			} else if (ev->c == KPKEYS_PKEY_DEFAULT) {
+				scope_reached.blocks_released++;
+			}
 			trace->calls[trace->nr_set_pkey].scan = trace->nr_scans;
 			trace->calls[trace->nr_set_pkey].nth = trace->nth;
 			trace->nr_set_pkey++;
@@ -250,43 +259,54 @@ static u64 scope_nr_pages(void)
 	return box_nr_free_pages() + scope.m->nr_held;
 }
 
-/* Where the machine ends up after the error, if nothing came after that. */
-static void scope_note_fault(void)
+/* The call that failed: the last one before the fault was reported. */
+static const struct kpb_event *scope_failed_call(void)
 {
 	const struct kpb_recorder *rec = &scope.m->recorder;
-	u64 i = rec->nr, nr_changed = 0;
-	const struct kpb_event *ev;
-	unsigned long pfn;
+	u64 i = rec->nr;
 
-	if (!scope.fault || scope.hit || !scope.m->counters.faults_injected)
-		return;
-	scope.hit = true;
-	if (scope.fault->point != KPB_POINT_SET_PKEY || !scope.fault->half)
-		return;
-	/* the call that failed: the last one before the fault was reported */
 	while (i &&
 	       rec->events[(i - 1) % rec->capacity].kind != KPB_EVENT_FAULT)
 		i--;
 	while (i &&
 	       rec->events[(i - 1) % rec->capacity].kind != KPB_EVENT_SET_PKEY)
 		i--;
-	if (!i) {
-		scope_fail("no record of the call");
-		return;
-	}
-	ev = &rec->events[(i - 1) % rec->capacity];
-	/* entries that begin in the first half were changed, and no others */
-	for (pfn = ev->a; pfn < ev->a + ev->b;) {
-		unsigned long nr = 1UL << kpb_leaf_order(pfn);
+	if (i)
+		return &rec->events[(i - 1) % rec->capacity];
+	scope_fail("no record of the call");
+	return NULL;
+}
 
-		if (pfn - ev->a < max(ev->b / 2, 1u))
-			nr_changed += nr;
-		pfn += nr;
+/* Pages of entries that begin in the first half of the range. */
+static u64 scope_nr_changed(const struct kpb_event *call)
+{
+	unsigned long pfn = call->a, half = max(call->b / 2, 1u);
+	u64 nr_changed = 0;
+
+	while (pfn < call->a + half) {
+		nr_changed += 1UL << kpb_leaf_order(pfn);
+		pfn += 1UL << kpb_leaf_order(pfn);
 	}
-	if (ev->c == KPKEYS_PKEY_PGTABLES)
-		scope.free_pkey_pages = nr_changed;
+	return nr_changed;
+}
+
+/* Where the machine ends up after the error, if nothing came after that. */
+static void scope_note_fault(void)
+{
+	const struct kpb_event *call;
+
+	if (!scope.fault || scope.hit || !scope.m->counters.faults_injected)
+		return;
+	scope.hit = true;
+	if (scope.fault->point != KPB_POINT_SET_PKEY || !scope.fault->half)
+		return;
+	call = scope_failed_call();
+	if (!call)
+		return;
+	if (call->c == KPKEYS_PKEY_PGTABLES)
+		scope.free_pkey_pages = scope_nr_changed(call);
 	else
-		scope.unprotected_pages = nr_changed;
+		scope.unprotected_pages = scope_nr_changed(call);
 }
 
 static void scope_check_lost(const struct kpb_audit *audit)
@@ -359,9 +379,11 @@ static bool scope_boot(void)
 	char msg[KPB_MSG_BYTES] = "";
 	u32 i;
 
-	config.aged_ppm = start->aged_ppm;
-	config.aged_pins = start->aged_pins;
-	config.aged_seed = 1;
+	if (start->aged) {
+		config.aged_ppm = 1000000;
+		config.aged_pins = BOX_PICK(64, 64, 512);
+		config.aged_seed = 1;
+	}
 	scope.m = NULL;
 	if (box_granule.create(&config, &scope.m, msg)) {
 		scope_fail("no machine: %s", msg);
@@ -442,6 +464,22 @@ static void scope_run_string(void)
 				scope.m->faults[point].nr_calls;
 }
 
+static void scope_note_reached(void)
+{
+	const struct kpb_counters *c = &scope.m->counters;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(scope_reached.refills); i++)
+		scope_reached.refills[i] +=
+			c->refills_order[scope.m->config.refill_orders[i]];
+	scope_reached.failed_allocs += c->failed_allocs;
+	if (!scope.fault)
+		return;
+	scope_reached.pages_lost += scope.fault->lost_pages;
+	scope_reached.free_pkey_pages += scope.free_pkey_pages;
+	scope_reached.unprotected_pages += scope.unprotected_pages;
+}
+
 /* One string, with one error or, where @fault is NULL, traced. */
 static void scope_run(const struct scope_fault *fault)
 {
@@ -449,7 +487,6 @@ static void scope_run(const struct scope_fault *fault)
 	if (!fault) {
 		scope_trace.nr_set_pkey = 0;
 		scope_trace.nr_scans = 0;
-		scope_trace.in_scan = false;
 		scope_trace.nth = 0;
 	}
 	if (!scope_boot())
@@ -458,6 +495,7 @@ static void scope_run(const struct scope_fault *fault)
 		scope_fail("the machine stops: %s", scope.m->border.msg);
 	else
 		scope_run_string();
+	scope_note_reached();
 	box_destroy(scope.m);
 	if (fault)
 		scope.nr_faults++;
@@ -557,11 +595,83 @@ static void small_scope_errors_do_what_v6_does(struct kunit *test)
 		scope_run_all(test, length, true);
 }
 
+/* What gets no pkey at boot never gets one: D9 by way of an error. */
+static bool scope_run_boot(enum kpb_point point, u64 n, u32 half)
+{
+	struct scope_fault what = { .point = point, .n = n, .half = half };
+	const struct kpb_event *call;
+
+	scope.fault = &what;
+	if (!scope_boot())
+		return false;
+	box_granule.record(SCOPE_EVENTS);
+	scope_set_faults();
+	box_granule.set_slots(SCOPE_SLOTS);
+	box_granule.init();
+	box_granule.init_late();
+	scope.hit = scope.m->counters.faults_injected;
+	if (scope.hit && point == KPB_POINT_SET_PKEY) {
+		call = scope_failed_call();
+		scope.unprotected_pages = call ? call->b : 0;
+		if (half && call)
+			scope.unprotected_pages -= scope_nr_changed(call);
+	}
+	scope.nr_pages = scope_nr_pages();
+	scope_check(true);
+	/* and it works all the same */
+	scope_do('k');
+	if (!scope.nr_live)
+		scope_fail("no page");
+	scope_check(true);
+	box_destroy(scope.m);
+	return scope.hit;
+}
+
+static void small_scope_errors_at_boot_are_survived(struct kunit *test)
+{
+	u64 nr_set_pkey = 1, nr_alloc = 1;
+
+	scope.test = test;
+	scope.start = test->param_value;
+	while (scope_run_boot(KPB_POINT_SET_PKEY, nr_set_pkey, 0) &&
+	       scope_run_boot(KPB_POINT_SET_PKEY, nr_set_pkey, 1))
+		nr_set_pkey++;
+	while (scope_run_boot(KPB_POINT_ALLOC_PAGES, nr_alloc, 0))
+		nr_alloc++;
+	/* the early region's and the linear map's tables' */
+	KUNIT_EXPECT_EQ(test, nr_set_pkey - 1, 2);
+	KUNIT_EXPECT_GT(test, nr_alloc - 1, 0);
+}
+
+/* The cases above came to all of it. */
+static void small_scope_reaches_every_branch(struct kunit *test)
+{
+	const bool has_blocks = BOX_LARGEST_ORDER == BLOCK_ORDER;
+
+	if (scope_length() < 2)
+		return;
+	KUNIT_EXPECT_EQ(test, scope_reached.blocks_released > 0, has_blocks);
+	KUNIT_EXPECT_GT(test, scope_reached.pages_released, 0);
+	KUNIT_EXPECT_GT(test, scope_reached.refills[0], 0);
+	KUNIT_EXPECT_GT(test, scope_reached.refills[1], 0);
+	KUNIT_EXPECT_GT(test, scope_reached.refills[2], 0);
+	KUNIT_EXPECT_GT(test, scope_reached.failed_allocs, 0);
+	KUNIT_EXPECT_GT(test, scope_reached.pages_lost, 0);
+	KUNIT_EXPECT_GT(test, scope_reached.free_pkey_pages, 0);
+	KUNIT_EXPECT_GT(test, scope_reached.unprotected_pages, 0);
+	printf("        # %llu strings, %llu errors\n",
+	       (unsigned long long)scope.nr_strings,
+	       (unsigned long long)scope.nr_faults);
+}
+
 static const struct kunit_case small_scope_test_cases[] = {
 	KUNIT_CASE_PARAM(small_scope_strings_leave_nothing_wrong,
 			 scope_starts_gen_params),
 	KUNIT_CASE_PARAM(small_scope_errors_do_what_v6_does,
 			 scope_starts_gen_params),
+	KUNIT_CASE_PARAM(small_scope_errors_at_boot_are_survived,
+			 scope_starts_gen_params),
+	KUNIT_CASE(small_scope_reaches_every_branch),
 	{ 0 }
 };
 

@@ -39,6 +39,7 @@ struct fuzz {
 	int task_busy[FUZZ_TASKS];
 	int faults;
 	int stopped;
+	int late_refill; /* a second refill in the early window: see D9 */
 };
 
 static void fuzz_die(struct fuzz *fuzz, const char *what, const char *msg)
@@ -122,6 +123,22 @@ static void fuzz_set_fault(struct fuzz *fuzz, uint8_t what, uint8_t n)
 	fuzz->faults = 1;
 	if (kpb_machine_set_fault(fuzz->m, points[what % 4], &fault))
 		fuzz_die(fuzz, "fault", "refused");
+}
+
+static void fuzz_init_late(struct fuzz *fuzz)
+{
+	struct kpb_counters counters;
+	int ret;
+
+	kpb_machine_counters(fuzz->m, &counters);
+	ret = kpb_machine_init_late(fuzz->m);
+	if (ret == -EALREADY)
+		return;
+	fuzz->late_refill = counters.refills > 1;
+	if (ret == -EDEADLK)
+		fuzz->stopped = 1;
+	else if (ret)
+		fuzz_die(fuzz, "late init", strerror(-ret));
 }
 
 /* Make the action legal: what it does follows from what is in its slot. */
@@ -222,14 +239,19 @@ static void fuzz_replay(struct fuzz *fuzz, const struct kpb_op *op)
 static void fuzz_task(struct fuzz *fuzz, const struct kpb_op *op,
 		      const uint8_t *a)
 {
+	/* as the kernel's bits: 0 is what a replay asks with */
+	static const uint32_t gfps[8] = { 0,	    0,	      0x8000cc0,
+					  0x400cc0, 0x800820, 0x12cc0,
+					  0x8dc0,   0x820 };
 	uint32_t task = 1 + a[5] % (FUZZ_TASKS - 1);
 	uint32_t stop_at = a[4] % KPB_NR_POINTS;
 	struct kpb_step_result out;
 	struct kpb_step step = {
 		.op = *op,
 		.task = task,
-		.context = a[5] % 16 == 15 ? KPB_CONTEXT_ATOMIC :
-					     KPB_CONTEXT_PROCESS,
+		.gfp = op->kind == KPB_OP_ALLOC ? gfps[a[5] / 16 % 8] : 0,
+		.context = a[5] % 16 < KPB_NR_CONTEXTS ? a[5] % 16 :
+							 KPB_CONTEXT_PROCESS,
 		.stop_at = stop_at,
 		.stop_nth = 1 + a[2] % 2,
 	};
@@ -258,7 +280,7 @@ static void fuzz_action(struct fuzz *fuzz, const uint8_t *a)
 	if (a[0] % 16 == 15)
 		fuzz_set_fault(fuzz, a[3], a[4]);
 	else if (a[0] % 16 == 14)
-		(void)kpb_machine_init_late(fuzz->m);
+		fuzz_init_late(fuzz);
 	else if (a[0] & 0x80 && (!busy || fuzz->task_busy[1 + a[5] % 3]))
 		fuzz_task(fuzz, &op, a);
 	else if (!busy)
@@ -282,6 +304,42 @@ static void fuzz_finish(struct fuzz *fuzz)
 		}
 }
 
+/* Whatever one may ask a machine for, in whatever state it is. */
+static void fuzz_look(struct fuzz *fuzz)
+{
+	static struct kpb_map_counters map[KPB_NR_CAUSES];
+	static char log[KPB_LOG_LINES * KPB_LOG_BYTES];
+	static struct kpb_warning warnings[8];
+	static struct kpb_event events[16];
+	static struct kpb_counters counters;
+	static struct kpb_state state;
+	static uint64_t pfns[300];
+	static uint8_t bytes[300];
+	uint32_t order, type;
+
+	kpb_machine_counters(fuzz->m, &counters);
+	kpb_machine_map_counters(fuzz->m, map);
+	kpb_machine_state(fuzz->m, &state);
+	kpb_machine_warnings(fuzz->m, warnings, 8);
+	kpb_machine_events(fuzz->m, events, 16);
+	kpb_machine_digest(fuzz->m, pfns);
+	kpb_machine_log(fuzz->m, log);
+	kpb_machine_pageblock_types(fuzz->m, bytes, sizeof(bytes));
+	for (order = 0; order <= KPB_MAX_ORDERS; order++)
+		for (type = 0; type <= KPB_MIGRATE_TYPES; type++)
+			kpb_machine_free_pfns(fuzz->m, order, type, pfns, 300);
+	kpb_machine_slot_pfns(fuzz->m, pfns, 300);
+	kpb_machine_pkeys(fuzz->m, pfns, bytes, FUZZ_SLOTS);
+	kpb_machine_cached_pfns(fuzz->m, pfns, 300);
+	kpb_machine_pkeys(fuzz->m, pfns, bytes, sizeof(bytes));
+	/* what the machine says that it has, it has */
+	if (!fuzz->stopped && state.free_pages + state.pcp_pages +
+					      state.held_pages +
+					      state.pinned_pages >
+				      state.ram_pages)
+		fuzz_die(fuzz, "books", "more pages than RAM");
+}
+
 static void fuzz_check(struct fuzz *fuzz)
 {
 	struct kpb_audit audit;
@@ -295,6 +353,9 @@ static void fuzz_check(struct fuzz *fuzz)
 	for (task = 1; task < FUZZ_TASKS; task++)
 		if (fuzz->task_busy[task])
 			return;
+	/* what v6 leaves unprotected for good is no mistake of the mirror */
+	if (fuzz->late_refill && strstr(msg, "do not carry"))
+		return;
 	if (ret && !fuzz->faults && !fuzz->stopped)
 		fuzz_die(fuzz, "invariant", msg);
 }
@@ -310,7 +371,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    kpb_machine_init(fuzz.m))
 		fuzz_die(&fuzz, "boot", "failed");
 	if (data[5] % 8)
-		fuzz_stops(&fuzz, kpb_machine_init_late(fuzz.m));
+		fuzz_init_late(&fuzz);
 	kpb_machine_record(fuzz.m, data[6] % 32);
 	for (i = 0; i < FUZZ_MAX_ACTIONS && !fuzz.stopped; i++) {
 		size_t at = FUZZ_HEADER + i * FUZZ_ACTION;
@@ -319,7 +380,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		fuzz_action(&fuzz, data + at);
 	}
+	fuzz_look(&fuzz);
 	fuzz_finish(&fuzz);
+	fuzz_look(&fuzz);
 	fuzz_check(&fuzz);
 	kpb_machine_destroy(fuzz.m);
 	return 0;
