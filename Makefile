@@ -160,7 +160,7 @@ $(BUILD)/c/toolchain:
 	@tools/prereq.sh -c
 	@mkdir -p $(@D) && touch $@
 
-# Length of the strings of tests/c/small_scope_kunit.c: 3 takes minutes, 0 a moment
+# Length of the strings in tests/c/small_scope_kunit.c: 3 takes minutes, 0 a moment
 SMALL_SCOPE ?=
 export KPB_SMALL_SCOPE = $(SMALL_SCOPE)
 
