@@ -90,7 +90,8 @@ static void kpb_note_landed(unsigned long pfn, unsigned long nr)
 	u8 *type = kpb_page_type(pfn);
 
 	for (; nr && kpb_this->nr_in_flight; nr--, type++) {
-		if (!(*type & KPB_PG_FLIGHT))
+		/* of a free page these bits are the order */
+		if ((*type & (KPB_PG_BUDDY | KPB_PG_FLIGHT)) != KPB_PG_FLIGHT)
 			continue;
 		*type &= (u8)~KPB_PG_FLIGHT;
 		kpb_this->nr_in_flight--;
