@@ -17,6 +17,9 @@
 #include "mm/memblock.c"
 #include "mm/shrinker.c"
 #include "mm/vmscan.c"
+#include "mm/vmalloc.c"
+#include "arch/arm64/cpufeature.c"
+#include "arch/arm64/irq.c"
 #include "arch/arm64/mmu.c"
 #include "arch/arm64/pageattr.c"
 
@@ -25,6 +28,7 @@
 
 #include "lab/aged.c"
 #include "lab/dispatch.c"
+#include "lab/boot.c"
 #include "lab/event.c"
 #include "lab/fault.c"
 #include "door/kernel.c"
@@ -41,6 +45,8 @@
 		.destroy = kpb_machine_free,                    \
 		.init = kpb_granule_init,                       \
 		.init_late = kpb_granule_init_late,             \
+		.boot_phase = kpb_granule_boot_phase,           \
+		.boot_counters = kpb_granule_boot_counters,     \
 		.set_slots = kpb_granule_set_slots,             \
 		.replay = kpb_granule_replay,                   \
 		.counters = kpb_granule_counters,               \

@@ -177,6 +177,20 @@ int kpb_machine_init_late(struct kpb_machine *m)
 	return kpb_boot_step(m, kpb_border(m)->granule->init_late);
 }
 
+int kpb_boot_phase(struct kpb_machine *m, uint32_t phase)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	if (setjmp(kpb_border(m)->escape))
+		ret = -EDEADLK;
+	else
+		ret = kpb_border(m)->granule->boot_phase(phase);
+	kpb_leave(m);
+	return ret;
+}
+
 int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots)
 {
 	int ret = kpb_enter_running(m);
@@ -292,6 +306,12 @@ int kpb_machine_audit(struct kpb_machine *m, struct kpb_audit *out)
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)
 {
 	return KPB_LOOK(m, (kpb_border(m)->granule->counters(out), 0));
+}
+
+int kpb_machine_boot_counters(struct kpb_machine *m,
+			      struct kpb_boot_counters *out)
+{
+	return KPB_LOOK(m, (kpb_border(m)->granule->boot_counters(out), 0));
 }
 
 int kpb_machine_map_counters(struct kpb_machine *m,

@@ -4,6 +4,7 @@
 #define PAGE_SHIFT 16
 
 #include "aged_kunit.c"
+#include "boot_kunit.c"
 #include "check_kunit.c"
 #include "compaction_kunit.c"
 #include "dispatch_kunit.c"
@@ -16,5 +17,6 @@
 #include "pageattr_kunit.c"
 #include "replay_kunit.c"
 #include "shrinker_kunit.c"
+#include "vmalloc_kunit.c"
 #include "vmscan_kunit.c"
 #include "task_kunit.c"
