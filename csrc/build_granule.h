@@ -25,6 +25,10 @@
 
 #include "allocators/v6.c"
 #include "allocators/null.c"
+#include "allocators/early_regions.c"
+#include "allocators/deferred_list.c"
+#include "allocators/deferred_marks.c"
+#include "allocators/sized_refill.c"
 
 #include "lab/aged.c"
 #include "lab/dispatch.c"

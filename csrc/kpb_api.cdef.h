@@ -253,6 +253,7 @@ struct kpb_region {
 
 #define KPB_DEFAULT_POSSIBLE_CPUS 512
 #define KPB_MAX_POSSIBLE_CPUS 4096
+#define KPB_MAX_EARLY_REGIONS 4096
 
 /* What there is to boot. All zeros: a machine that is booted in two steps. */
 struct kpb_boot_config {
@@ -305,7 +306,7 @@ struct kpb_config {
 	struct kpb_fault memblock_fault;
 	/* an allocator file, compiled for this page size; NULL: built in */
 	const char *allocator_file;
-	/* of an allocator that has one, see kpb_allocator_help(); 0: default */
+	/* see kpb_allocator_param(); 0: kpb_allocator_default_param() */
 	uint64_t variant_param;
 	struct kpb_boot_config boot;
 };
@@ -581,6 +582,9 @@ int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 const char *kpb_allocator_name(uint32_t allocator);
 const char *kpb_allocator_help(uint32_t allocator);
 int kpb_allocator_linear_map(uint32_t allocator);
+/* What its kpb_config::variant_param is: NULL if it has none. */
+const char *kpb_allocator_param(uint32_t allocator);
+uint64_t kpb_allocator_default_param(uint32_t allocator);
 
 /*
  * What an allocator file that was compiled for the laboratory defines: a bit

@@ -80,6 +80,9 @@ struct kpb_allocator_info {
 	const char *name;
 	const char *help;
 	enum kpb_linear_map linear_map;
+	const char *param; /* what kpb_config::variant_param is, or NULL */
+	uint64_t default_param;
+	uint64_t max_param;
 };
 
 extern const struct kpb_allocator_info kpb_allocators[];

@@ -28,6 +28,10 @@ static const struct kpb_allocator_ops *const kpb_allocator_ops[] = {
 	&kpb_v6_ops,   /* pba */
 	&kpb_v6_ops,   /* noblock: what v6 does on a PTE map */
 	&kpb_null_ops, /* null */
+	&kpb_early_regions_ops,
+	&kpb_deferred_list_ops,
+	&kpb_deferred_marks_ops,
+	&kpb_sized_refill_ops,
 };
 
 static void kpb_geometry_fill(struct kpb_geometry *out)
@@ -315,6 +319,7 @@ static void kpb_machine_free(struct kpb_machine *m)
 	kpb_mapping_release(&m->page_type_map);
 	free(m->pageblock_migratetype);
 	free(m->hardened_pgtables);
+	free(m->variant);
 	kpb_vmalloc_exit(m);
 	free(m->boot.early_regions);
 	free(m->slots);
@@ -338,10 +343,12 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 
 	m->hardened_pgtables =
 		calloc(1, sizeof(struct kpkeys_hardened_pgtables));
+	m->variant = calloc(1, max(m->ops->variant_bytes, (size_t)1));
 	m->pageblock_migratetype = calloc(1, nr_blocks);
 	m->pcp = aligned_alloc(_Alignof(struct per_cpu_pages),
 			       config->nr_cpus * sizeof(*m->pcp));
-	if (!m->hardened_pgtables || !m->pageblock_migratetype || !m->pcp ||
+	if (!m->hardened_pgtables || !m->variant || !m->pageblock_migratetype ||
+	    !m->pcp ||
 	    kpb_mapping_reserve(&m->ram_map, config->ram_bytes,
 				KPB_LINEAR_ALIGN) ||
 	    kpb_mapping_reserve(&m->vmemmap_map,
@@ -387,6 +394,9 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 		config->nr_cpus = KPB_DEFAULT_CPUS;
 	if (!config->boot.nr_possible_cpus)
 		config->boot.nr_possible_cpus = KPB_DEFAULT_POSSIBLE_CPUS;
+	if (!config->variant_param)
+		config->variant_param =
+			kpb_allocators[config->allocator].default_param;
 	if (!config->memcg_limit_pages)
 		config->memcg_limit_pages = ~0ULL;
 	if (config->memblock_fault.mode != KPB_FAULT_OFF) {

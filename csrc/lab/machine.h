@@ -164,6 +164,7 @@ struct kpb_machine {
 	/* the allocator under test */
 	const struct kpb_allocator_ops *ops;
 	void *hardened_pgtables; /* file-static state of the mirror */
+	void *variant;		 /* what a variant of it has beyond that */
 	struct shrinker shrinker;
 	u64 kpkeys_level;
 	bool init_done;

@@ -17,6 +17,7 @@
 #include "pageattr_kunit.c"
 #include "replay_kunit.c"
 #include "shrinker_kunit.c"
+#include "variant_kunit.c"
 #include "vmalloc_kunit.c"
 #include "vmscan_kunit.c"
 #include "task_kunit.c"
