@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kpkeys_bench import boot as booting
-from kpkeys_bench import boot_report, checkup, diff, door, experiment, sysinfo
+from kpkeys_bench import boot_report, boot_sweep, checkup, diff, door, experiment, sysinfo
 from kpkeys_bench.boot import LAYOUTS
 from kpkeys_bench.errors import ConfigError, KpbError
 from kpkeys_bench.geometry import PAGE_SHIFTS, format_bytes, geometry, parse_bytes
@@ -844,6 +845,10 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of it.")
 @click.option("--recorded", is_flag=True, help="Replay the shipped recording of a real boot too.")
 @click.option("--plot", "plot_file", metavar="FILE", help="A picture (png, svg or pdf).")
+@click.option("--sweep", is_flag=True, help="All combinations of what the options list, to a CSV.")
+@click.option(
+    "--jobs", default=0, type=click.IntRange(0, 1024), help="Processes of a sweep; 0: one a CPU."
+)
 @_outputs
 def boot_command(
     *,
@@ -872,6 +877,8 @@ def boot_command(
     seed: int,
     recorded: bool,
     plot_file: str | None,
+    sweep: bool,
+    jobs: int,
     json_file: str | None,
     csv_file: str | None,
 ) -> None:
@@ -879,26 +886,21 @@ def boot_command(
 
     With a CPU that lacks BBML2 (--bbml2 boot-only or late-cpu) the running machine is measured as
     well, against noblock on the same linear map.
+
+    --sweep boots all combinations of page sizes, numbers of CPUs and so on. Interrupted, it leaves
+    what it has in its CSV; the same command continues from there.
     """
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
-    setup = booting.BootSetup(
-        page_size=_one(page_size, "4K", "--page-size"),
-        nr_cpus=_one(_whole(nr_cpus, "--nr-cpus"), 512, "--nr-cpus"),
+    base = booting.BootSetup(
         ram=ram,
-        bbml2=_one(bbml2, "all", "--bbml2"),
-        kasan=bool(kasan),
         debug_pagealloc=debug_pagealloc,
         rodata=rodata,
-        threads_per_cpu=_one(_whole(threads_per_cpu, "--threads-per-cpu"), 4, "--threads-per-cpu"),
         nr_ioremap=nr_ioremap,
         ioremap_bytes=ioremap_bytes,
         percpu_chunks=percpu_chunks,
         percpu_unit_bytes=percpu_unit,
         vmalloc_offset_bytes=vmalloc_offset,
-        allocator=_one(allocator, "pba", "--allocator"),
-        variant_param=variant_param,
-        layout=_one(layout, "plain", "--layout"),
         holes=tuple(map(booting.parse_region, holes)),
         reserved=tuple(map(booting.parse_region, reserved)),
         static_pgtables=static_pgtables,
@@ -906,10 +908,81 @@ def boot_command(
         ops=ops,
         seed=seed,
     )
+    cpus = _whole(nr_cpus, "--nr-cpus")
+    threads = _whole(threads_per_cpu, "--threads-per-cpu")
+    if sweep:
+        if recorded or plot_file or variant_param:
+            raise ConfigError(
+                "--recorded, --plot and --variant-param are for one boot: leave --sweep out, or "
+                "write --allocator NAME=N"
+            )
+        axes: dict[str, Any] = {
+            "page_sizes": tuple(page_size),
+            "kasan": () if kasan is None else (kasan,),
+            "layouts": tuple(layout),
+            "first_orders": tuple(first_refill_order),
+            "threads_per_cpu": threads,
+            "bbml2": tuple(bbml2),
+            "nr_cpus": cpus,
+            "allocators": tuple(allocator),
+        }
+        given = {name: values for name, values in axes.items() if values}
+        _run_sweep(boot_sweep.Sweep(base=base, **given), jobs, csv_file, json_file)
+        return
+    setup = replace(
+        base,
+        page_size=_one(page_size, "4K", "--page-size"),
+        nr_cpus=_one(cpus, 512, "--nr-cpus"),
+        bbml2=_one(bbml2, "all", "--bbml2"),
+        kasan=bool(kasan),
+        threads_per_cpu=_one(threads, 4, "--threads-per-cpu"),
+        allocator=_one(allocator, "pba", "--allocator"),
+        variant_param=variant_param,
+        layout=_one(layout, "plain", "--layout"),
+    )
     setup = setup.with_first_order(_one(first_refill_order, "block", "--first-refill-order"))
     _check_targets(csv_file, json_file, plot_file)
     one = booting.boot(setup, recorded=recorded, speed=setup.bbml2 in {"boot-only", "late-cpu"})
     _save_boot(one, csv_file, json_file, plot_file)
+
+
+def _run_sweep(
+    sweep: boot_sweep.Sweep, jobs: int, csv_file: str | None, json_file: str | None
+) -> None:
+    """All boots of a sweep, with progress; Ctrl-C leaves what is done in the CSV."""
+    csv_file = csv_file or boot_sweep.DEFAULT_CSV
+    _check_targets(csv_file, json_file, None)
+    errors = wide_console(stderr=True)
+    counted = [0, len(sweep.setups)]
+    try:
+        with Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=errors,
+            transient=True,
+            disable=not errors.is_terminal,
+        ) as progress:
+            task = progress.add_task("boots", total=counted[1])
+
+            def on_boots(done: int, total: int) -> None:
+                counted[:] = done, total
+                progress.update(task, completed=done)
+
+            rows = boot_sweep.run(sweep, csv_file, jobs=jobs, progress=on_boots)
+    except KeyboardInterrupt:
+        where = "" if csv_file == "-" else f", which are in {csv_file}: the same command continues"
+        errors.print(f"interrupted after {counted[0]:,} of {counted[1]:,} boots{where}")
+        sys.exit(EXIT_INTERRUPTED)
+    text, document = boot_sweep.page(sweep, rows)
+    if json_file:
+        boot_sweep.to_json(document, json_file)
+    if "-" not in (csv_file, json_file):
+        wide_console().print(text)
+    written = [name for name in (csv_file, json_file) if name and name != "-"]
+    if written:
+        errors.print(f"wrote {', '.join(written)}")
 
 
 def _save_boot(
