@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -111,8 +111,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = _table()
     numeric = {k for k in rows[0] if any(isinstance(row[k], int | float) for row in rows)}
     for key in rows[0]:
-        justify = "right" if key in numeric else "left"
-        table.add_column(key.replace("_", "\n", 1), justify=justify)  # type: ignore[arg-type]
+        justify: JustifyMethod = "right" if key in numeric else "left"
+        heading = key.replace("_", "\n", 1)
+        table.add_column(heading, justify=justify, no_wrap=key != "what")
     for row in rows:
         table.add_row(*(Text(_number(value)) for value in row.values()))
     return table

@@ -255,6 +255,8 @@ def boot_figure(boot: Boot) -> Figure:
     for ax in (left, right):
         if ax.get_legend_handles_labels()[0]:
             ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False)
+    for ax in (left, middle):
+        ax.grid(visible=False)
     figure.suptitle(title(boot), x=0.01, ha="left", fontsize=10)
     return figure
 

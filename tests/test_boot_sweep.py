@@ -148,13 +148,13 @@ def test_borders_are_where_the_arithmetic_says():
 
 def test_remedies_say_what_is_left_and_what_it_costs(tmp_path):
     rows = boot_sweep.run(SMALL, str(tmp_path / "sweep.csv"), jobs=1)
-    costs = {(row["bbml2"], row["allocator"]): row for row in boot_sweep.remedies(rows)}
-    assert costs["all", "pba"]["boots_unprotected"] > 0
-    assert costs["all", "early-regions"]["boots_unprotected"] > 0
-    assert costs["late-cpu", "deferred-list"]["boots_unprotected"] == 0
+    costs = {(row["bbml2"], row["allocator"]): row for row in boot_sweep.remedies(SMALL, rows)}
+    assert costs["all", "pba"]["boots_forgetting"] > 0
+    assert costs["all", "early-regions"]["boots_forgetting"] > 0
+    assert costs["late-cpu", "deferred-list"]["boots_forgetting"] == 0
     lines = boot_sweep.answer(SMALL, boot_sweep.borders(SMALL), list(costs.values()))
     assert lines[0].startswith("4K pages: 16 PTE tables do for the IRQ stacks of up to 1,024 CPUs")
-    assert "none of 18 boots leaves a page unprotected" in lines[-1]
+    assert "none of 18 boots forgets a region" in lines[-1]
 
 
 def test_command_writes_rows_and_the_answer(tmp_path, capsys):
@@ -164,7 +164,7 @@ def test_command_writes_rows_and_the_answer(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["boot", "--sweep", *options, "--csv", files[0], "--json", files[1]])
     assert ended.value.code == 0
-    assert "none of 2 boots leaves a page unprotected" in " ".join(capsys.readouterr().out.split())
+    assert "none of 2 boots forgets a region" in " ".join(capsys.readouterr().out.split())
     document = json.loads((tmp_path / "sweep.json").read_text())
     assert [row["ptes_irq_stacks"] for row in document["boots"]] == ["1", "64"]
 
