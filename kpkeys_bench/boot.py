@@ -686,9 +686,9 @@ def measure_speed(setup: BootSetup) -> list[Row]:
     -------
     list of dict
         ``allocator``, ``workload``, ``ops``, ``ns_per_op``, ``service_ns_p50``,
-        ``service_ns_p99``; pages that the allocator has from the buddy (``held``) and those of them
-        that are not in use (``cached``), after boot and at the end; ``cached_mean_pages`` and
-        ``map_pte_kb``.
+        ``service_ns_p99``; pages that the allocator has from the buddy (``held``; noblock's map has
+        its tables from memblock instead) and those of them that are not in use (``cached``), after
+        boot and at the end; ``cached_mean_pages`` and ``map_pte_kb``.
     """
     names = list(dict.fromkeys((setup.allocator, "noblock")))
     passes: dict[str, list[Row]] = {name: [] for name in names}
@@ -698,7 +698,7 @@ def measure_speed(setup: BootSetup) -> list[Row]:
     rows = []
     for name, (*plain, timed) in passes.items():
         best = min(row["ns_per_op"] for row in plain)
-        rows.append({"allocator": name} | timed | {"ns_per_op": best})
+        rows.append({"allocator": setup.strategy(name).name} | timed | {"ns_per_op": best})
     return rows
 
 

@@ -236,11 +236,10 @@ def _speed_in_words(boot: Boot) -> list[str]:
         return []
     other = others[0]
     memory = (
-        f"Suboptimal in memory: on this map of PTEs nothing needs to be kept together, but "
-        f"{own['allocator']} holds {own['held_boot_pages']:,} pages after boot "
-        f"({own['cached_boot_pages']:,} of them unused) where noblock holds "
-        f"{other['held_boot_pages']:,}, and {own['held_end_pages']:,} against "
-        f"{other['held_end_pages']:,} at the end of {own['workload']}."
+        f"Suboptimal in memory: on this map of PTEs nothing needs to be kept together, but of the "
+        f"{own['held_boot_pages']:,} pages that {own['allocator']} has after boot "
+        f"{own['cached_boot_pages']:,} are in nobody's use, and {own['cached_mean_pages']:,.0f} on "
+        f"average during {own['workload']}; noblock keeps {other['cached_mean_pages']:,.0f}."
     )
     slower = own["ns_per_op"] > other["ns_per_op"]
     speed = (

@@ -826,8 +826,16 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 @click.option(
     "--reserved", multiple=True, metavar="OFFSET+SIZE", help="Nobody's RAM, such as crashkernel."
 )
-@click.option("--nr-ioremap", default=16, show_default=True, type=click.IntRange(0, 1 << 16))
-@click.option("--ioremap-bytes", default="4K", show_default=True, callback=_bytes)
+@click.option(
+    "--nr-ioremap",
+    default=16,
+    show_default=True,
+    type=click.IntRange(0, 1 << 16),
+    help="Devices that are mapped early.",
+)
+@click.option(
+    "--ioremap-bytes", default="4K", show_default=True, callback=_bytes, help="Of each device."
+)
 @click.option(
     "--percpu-chunks",
     default=0,
@@ -835,11 +843,35 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     type=click.IntRange(0, 1 << 12),
     help="Chunks of per-CPU memory beyond the first.",
 )
-@click.option("--percpu-unit", default="64K", show_default=True, callback=_bytes)
-@click.option("--vmalloc-offset", default="0", show_default=True, callback=_bytes)
-@click.option("--static-pgtables", default=0, show_default=True, type=click.IntRange(0, 1 << 16))
+@click.option(
+    "--percpu-unit",
+    default="64K",
+    show_default=True,
+    callback=_bytes,
+    help="Of each CPU in a chunk.",
+)
+@click.option(
+    "--vmalloc-offset",
+    default="0",
+    show_default=True,
+    callback=_bytes,
+    help="Where the free part of the vmalloc area begins.",
+)
+@click.option(
+    "--static-pgtables",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 1 << 16),
+    help="Tables in the kernel image.",
+)
 @click.option("--debug-pagealloc", is_flag=True, help="Forces a linear map of PTEs.")
-@click.option("--rodata", type=click.Choice(RODATA_CASES), default="full", show_default=True)
+@click.option(
+    "--rodata",
+    type=click.Choice(RODATA_CASES),
+    default="full",
+    show_default=True,
+    help="On the kernel's command line.",
+)
 @click.option("--workload", default="", metavar="NAME", help="Replayed by the running machine.")
 @click.option("--ops", default="200k", show_default=True, callback=_count, help="Of the workload.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of it.")
