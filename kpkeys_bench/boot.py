@@ -421,11 +421,11 @@ def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
 
 
 def _event_room(setup: BootSetup) -> int:
-    """Events to keep so that none of a phase is lost: a few for each table that a split needs."""
+    """Events to keep so that none of a phase is lost: four for each table, and some to spare."""
     geo = geometry(setup.page_size)
     tables = setup.ram >> (geo.page_shift + geo.pmd_order)
     splits = setup.bbml2 in {"boot-only", "late-cpu"}
-    return (1 << 13) + (16 * tables if splits else 0)
+    return (1 << 13) + (6 * tables if splits else 0)
 
 
 def _broken(machine: Machine) -> str:

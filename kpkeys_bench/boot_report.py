@@ -151,8 +151,8 @@ def _window_in_words(boot: Boot) -> list[str]:
     holds = "holds" if ptes <= limit else f"fails by {ptes - limit:,}"
     if irq <= limit < ptes:
         holds = f"holds for IRQ stacks alone and fails by {ptes - limit:,} for all"
-    elif irq != ptes:
-        holds += f" (IRQ stacks alone: {'holds' if irq <= limit else f'fails by {irq - limit:,}'})"
+    elif limit < irq < ptes:
+        holds += f" (for IRQ stacks alone by {irq - limit:,})"
     first = (
         f"The early window asks for {plural(row['ptps_early_window'], 'table')}: "
         f"{plural(ptes, 'PTE table')}, {irq:,} of them for IRQ stacks. The claim of at most "
@@ -207,8 +207,8 @@ def _end_in_words(boot: Boot) -> list[str]:
             )
         if row["unprotected_other_pages"]:
             parts.append(
-                f"{row['unprotected_other_pages']:,} outside them (tables of the linear map for "
-                "which memblock had no whole chunk)"
+                f"{plural(row['unprotected_other_pages'], 'table')} of the linear map for which "
+                "memblock had no whole chunk"
             )
         lines.append(
             f"{plural(row['unprotected_end_pages'], 'page')} "

@@ -920,7 +920,7 @@ def boot_command(
     well, against noblock on the same linear map.
 
     --sweep boots all combinations of page sizes, numbers of CPUs and so on. Interrupted, it leaves
-    what it has in its CSV; the same command continues from there.
+    what it has in its CSV (boot-sweep.csv unless --csv names one); the same command continues.
     """
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
