@@ -55,6 +55,7 @@ static void compaction_empties_a_window(struct kunit *test)
 {
 	struct kpb_machine *m = compaction_box(test);
 	unsigned long p = box_block_pfn(1), q = box_block_pfn(2);
+	const struct kpb_event *last;
 
 	compaction_pin(test, 0, MIGRATE_MOVABLE, p + 1, 0);
 	compaction_pin(test, 1, MIGRATE_MOVABLE, p + 4, 1);
@@ -65,6 +66,7 @@ static void compaction_empties_a_window(struct kunit *test)
 	box_free(q, 2);
 	box_free(q + 8, 0);
 
+	KUNIT_EXPECT_EQ(test, box_granule.record(16), 0);
 	KUNIT_EXPECT_EQ(test, compaction_run(3), COMPACT_SUCCESS);
 	/* the single page goes highest; the pair to the upper half of the four */
 	KUNIT_EXPECT_EQ(test, compaction_slot(0), q + 8);
@@ -93,6 +95,12 @@ static void compaction_empties_a_window(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, box_free_pfn(2, MIGRATE_MOVABLE, 0), q);
 	KUNIT_EXPECT_EQ(test, m->zone.nr_free_pages, 13);
 	box_expect_buddy_clean(test);
+	/* what a reader of the events is told: three pages, and success */
+	last = &m->recorder.events[m->recorder.nr - 1];
+	KUNIT_EXPECT_EQ(test, last->kind, KPB_EVENT_COMPACT);
+	KUNIT_EXPECT_EQ(test, last->a, 3);
+	KUNIT_EXPECT_EQ(test, last->b, 3);
+	KUNIT_EXPECT_EQ(test, last->c, 1);
 }
 
 /* As expand() the other way round: the highest of sixteen, the rest is kept. */
