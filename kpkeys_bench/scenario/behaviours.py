@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The verdict on each behaviour, for any allocator: shown or refuted, with figures."""
+"""The verdict on each behaviour, for any allocator: shown, refuted or not reached, with figures."""
 
 import re
 from collections.abc import Callable, Iterable
