@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpkeys_bench.geometry import Geometry
+from kpkeys_bench.gfp import GFP_FLAGS
 from kpkeys_bench.machine import Counts, Region, StepResult
 from kpkeys_bench.workloads.ops import (
     ALLOC,
@@ -39,25 +40,25 @@ RESERVE: Final = 4
 UNSHRINKABLE: Final = 16
 """Pages that v6's shrinker leaves alone."""
 
-GFP_KERNEL: Final = 0xCC0
-GFP_ZERO: Final = 0x100
-GFP_ACCOUNT: Final = 0x400000
-GFP_SPLIT: Final = 0x8000000
-_GFP_USER: Final = GFP_KERNEL | GFP_ZERO | GFP_ACCOUNT
+GFP_KERNEL: Final = GFP_FLAGS["GFP_KERNEL"]
+GFP_ZERO: Final = GFP_FLAGS["__GFP_ZERO"]
+GFP_ACCOUNT: Final = GFP_FLAGS["__GFP_ACCOUNT"]
+GFP_SPLIT: Final = GFP_FLAGS["__GFP_PGTABLE_SPLIT"]
+_GFP_USER: Final = GFP_FLAGS["GFP_PGTABLE_USER"]
 #: Known to the allocator or not, in every way that it looks at them.
 _GFPS: Final = (
     GFP_KERNEL,
     GFP_KERNEL | GFP_ZERO,
     GFP_KERNEL | GFP_ACCOUNT,
     _GFP_USER,
-    0x820,  # GFP_ATOMIC
-    0x2800,  # GFP_NOWAIT
-    GFP_KERNEL & ~0x80,  # GFP_NOFS
-    GFP_KERNEL | 0x2000,  # __GFP_NOWARN
-    GFP_KERNEL | 0x4000,  # __GFP_RETRY_MAYFAIL
-    GFP_KERNEL | 0x10000,  # __GFP_NORETRY
-    GFP_KERNEL | 0x10,  # __GFP_RECLAIMABLE
-    _GFP_USER | 0x40000,  # __GFP_COMP
+    GFP_FLAGS["GFP_ATOMIC"],
+    GFP_FLAGS["GFP_NOWAIT"],
+    GFP_KERNEL & ~GFP_FLAGS["__GFP_FS"],
+    GFP_KERNEL | GFP_FLAGS["__GFP_NOWARN"],
+    GFP_KERNEL | GFP_FLAGS["__GFP_RETRY_MAYFAIL"],
+    GFP_KERNEL | GFP_FLAGS["__GFP_NORETRY"],
+    GFP_KERNEL | GFP_FLAGS["__GFP_RECLAIMABLE"],
+    _GFP_USER | GFP_FLAGS["__GFP_COMP"],
 )
 _POINTS: Final = (
     "alloc_pages",

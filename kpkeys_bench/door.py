@@ -118,7 +118,7 @@ def cache_dir() -> Path:
         status = folder.stat()
     except OSError:
         return _temporary_cache()
-    private = status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWOTH
+    private = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     usable = private and os.access(folder, os.W_OK | os.X_OK)
     return folder.absolute() if usable else _temporary_cache()
 
@@ -245,7 +245,7 @@ def content_sha256(source: Path) -> str:
     return digest.hexdigest()
 
 
-_INCLUDE: Final = re.compile(rb'^[ \t]*#[ \t]*include[ \t]+"([^"\n]+)"', re.MULTILINE)
+_INCLUDE: Final = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 
 
 def _included(source: Path) -> list[Path]:
@@ -255,10 +255,12 @@ def _included(source: Path) -> list[Path]:
     while todo:
         path = todo.pop()
         for name in _INCLUDE.findall(read_source(path)):
-            other = Path(os.path.normpath(path.parent / os.fsdecode(name)))
-            if other.is_file() and other not in found and other != source:
-                found[other] = None
-                todo.append(other)
+            # beside the file that includes it, or else beside the source (-iquote)
+            for folder in (path.parent, source.parent):
+                other = Path(os.path.normpath(folder / os.fsdecode(name)))
+                if other.is_file() and other not in found and other != source:
+                    found[other] = None
+                    todo.append(other)
     return sorted(found)
 
 

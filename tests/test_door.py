@@ -189,10 +189,26 @@ def test_cache_that_cannot_be_made_is_replaced(written, monkeypatch, tmp_path):
     assert door.compile_file(written(), "4K").path.parent == folder
 
 
-def test_cache_that_others_may_write_to_is_not_used(monkeypatch, tmp_path):
+def test_hash_covers_what_is_included_however_that_is_written(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.c").write_text('#include"my.h"\n#  include "sub/x.h"\n')
+    (tmp_path / "my.h").write_text("/* one */")
+    # found beside the source, not beside the header that includes it
+    (tmp_path / "sub" / "x.h").write_text('#include "top.h"\n')
+    (tmp_path / "top.h").write_text("/* one */")
+    seen = {door.content_sha256(tmp_path / "a.c")}
+    for name in ("my.h", "sub/x.h", "top.h"):
+        with (tmp_path / name).open("a") as file:
+            file.write("/* two */")
+        seen.add(door.content_sha256(tmp_path / "a.c"))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_cache_that_others_may_write_to_is_not_used(mode, monkeypatch, tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
-    shared.chmod(0o777)
+    shared.chmod(mode)
     monkeypatch.setenv("KPB_CACHE", str(shared))
     assert door.cache_dir() != shared
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpkeys_bench.errors import ScenarioError
+from kpkeys_bench.gfp import GFP_FLAGS
 from kpkeys_bench.scenario.expr import FUNCTIONS, Place, evaluate, parse
-from kpkeys_bench.scenario.gfp import GFP_FLAGS
 from kpkeys_bench.scenario.language import load, parse_script
 from kpkeys_bench.scenario.run import run_script
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from kpkeys_bench.errors import ConfigError, ScenarioError
+from kpkeys_bench.scenario.behaviours import shipped
 from kpkeys_bench.scenario.language import parse_script
 from kpkeys_bench.scenario.placement import Placement
 from kpkeys_bench.scenario.run import run_script
@@ -157,6 +158,22 @@ expect n == 17
 """
     )
     assert outcome.figures == {"n": 17}
+
+
+def test_machine_that_stops_is_no_surprise_only_where_a_stop_is_asked_for():
+    # D5 without its expectations, and a name that only looks as if it asked for a stop
+    text = shipped()["D5"].read_text(encoding="utf-8")
+    verbs = ("expect", "shown", "given", "figure", "behaviour", "#")
+    statements = "\n".join(line for line in text.splitlines() if not line.startswith(verbs))
+    outcome, _ = run(f"{statements}\nlet stopped_x = 1\nexpect stopped_x == 1\n")
+    assert len(outcome.failed) == 1
+    assert outcome.failed[0].startswith("x.kpb: the machine stopped: deadlock")
+
+
+def test_events_that_are_lost_are_an_error_where_they_were_lost(monkeypatch):
+    monkeypatch.setattr("kpkeys_bench.scenario.run.EVENTS_KEPT", 64)
+    with pytest.raises(ScenarioError, match=r"^x\.kpb:3:1: 64 events or more at once"):
+        run("machine ram=64M\nboot\nshrink 100\n")
 
 
 def test_machine_that_stops_skips_the_rest_and_can_be_expected():

@@ -188,6 +188,6 @@ def verdicts(
             if progress is not None:
                 progress(f"{allocator} {script.name}")
             table.append(judge(script, allocator, timeout_s=timeout_s))
-            if "loops" in table[-1].error:
+            if "no sign of life" in table[-1].error:
                 timeout_s = SHORT_TIMEOUT_S
     return table

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from kpkeys_bench.errors import ConfigError, ScenarioError
 from kpkeys_bench.geometry import parse_bytes
+from kpkeys_bench.gfp import GFP_FLAGS
 from kpkeys_bench.machine import FAULT_POINTS, POINTS, Region
 from kpkeys_bench.scenario.expr import FUNCTIONS, Expression, Place, Target, parse, target_of
-from kpkeys_bench.scenario.gfp import GFP_FLAGS
 from kpkeys_bench.strategy import LINEAR_MAPS, State, parse_refill_orders, parse_state
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -25,6 +25,8 @@ DEFAULT_RAM: Final = 64 << 20
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _TASK: Final = re.compile(r"([A-Za-z_]\w*):(\s|$)")
+#: Memblock is done with before there are tasks.
+_STOPS: Final = tuple(point for point in POINTS if point != "memblock")
 _STOP: Final = re.compile(r"([a-z_]+)(?:\((\w+)\))?")
 _SUFFIX: Final = ".kpb"
 
@@ -374,10 +376,10 @@ class _Parser:
     def _stop(line: _Line) -> StopAt | None:
         if not line.take_if("stop", "at"):
             return None
-        token = line.take(f"where to stop ({', '.join(POINTS)})")
+        token = line.take(f"where to stop ({', '.join(_STOPS)})")
         match = _STOP.fullmatch(token.text)
-        if not match or match[1] not in POINTS:
-            raise token.place.error(f"{token.text!r} is no point to stop at: {', '.join(POINTS)}")
+        if not match or match[1] not in _STOPS:
+            raise token.place.error(f"{token.text!r} is no point to stop at: {', '.join(_STOPS)}")
         if match[2] and not match[1].startswith("mutex"):
             raise token.place.error(f"{match[1]} is about no lock: leave out ({match[2]})")
         options = _options(line, {"nth"})

@@ -334,9 +334,7 @@ class Runner:
             self._facts.page_size,
         )
         self.outcome.expects_stop = any(
-            "stopped" in functions(s.args["value"])
-            for s in script.statements()
-            if s.verb == "shown"
+            _asks_for_stop(s) for s in script.statements() if s.verb == "shown"
         )
         self._books = Books(machine, script.setup.ram)
         self._books.under_way = self._is_under_way
@@ -397,9 +395,9 @@ class Runner:
 
     def _finish(self, *, leave_tasks: bool) -> None:
         if self._books.stopped:
-            if not any("stopped" in s.text for s in self._script.statements() if s.verb in _JUDGES):
+            if not any(_asks_for_stop(s) for s in self._script.statements()):
                 self.outcome.failed.append(
-                    f"{self._script.file}: the machine {self._books.stopped}"
+                    f"{self._script.file}: the machine stopped: {self._books.stopped}"
                 )
             self.outcome.stopped = self._books.stopped
             return
@@ -431,14 +429,14 @@ class Runner:
         else:
             try:
                 getattr(self, f"_do_{statement.verb}")(statement)
+                if self._got:
+                    self._find_frames()
+                if statement.verb in _MACHINE_VERBS:
+                    self._take_events()
             except ScenarioError:
                 raise
             except KpbError as error:
                 raise statement.place.error(str(error)) from None
-            if self._got:
-                self._find_frames()
-            if statement.verb in _MACHINE_VERBS:
-                self._take_events()
         if self._on_step is not None:
             self._report(statement, self._on_step)
 
@@ -470,6 +468,11 @@ class Runner:
         events = self._machine.events()
         if not len(events):
             return
+        if len(events) >= EVENTS_KEPT:
+            raise KpbError(
+                f"{EVENTS_KEPT:,} events or more at once: some are lost, and counts with them; "
+                "ask for less in one statement"
+            )
         if self._on_step is not None:
             self._events.append(events)
         self._books.note(events)
@@ -936,7 +939,8 @@ class Runner:
     def _do_expect(self, statement: Statement) -> None:
         if "stopped" in statement.args:
             held = statement.args["stopped"] in self._books.stopped and bool(self._books.stopped)
-            actual = f"the machine {self._books.stopped or 'runs'}"
+            stopped = self._books.stopped
+            actual = f"the machine stopped: {stopped}" if stopped else "the machine runs"
         else:
             held = bool(evaluate(statement.args["value"], self._books))
             actual = self._actual(statement.args["value"])
@@ -973,6 +977,13 @@ class Runner:
 
 
 _JUDGES: Final = frozenset({"expect", "shown", "given"})
+
+
+def _asks_for_stop(statement: Statement) -> bool:
+    """Whether it says that the machine stops, so that a stop is no surprise."""
+    if statement.verb not in _JUDGES:
+        return False
+    return "stopped" in statement.args or "stopped" in functions(statement.args["value"])
 
 
 def _lock_name(name: str) -> str:
