@@ -190,7 +190,7 @@ COVERED := --filter csrc/mm/ --filter csrc/arch/
 coverage: $(suites_coverage) $(STAMPS)/extra-dev
 	$(Q)find $(BUILD)/c/coverage -name '*.gcda' -delete
 	@tools/run_kunit.sh $(suites_coverage)
-	$(Q)$(BIN)/gcovr --root . $(COVERED) --merge-mode-functions merge-use-line-max \
+	$(Q)$(BIN)/gcovr --root . $(COVERED) --merge-lines --merge-mode-functions merge-use-line-max \
 		--exclude-throw-branches --txt --txt-summary --print-summary \
 		--fail-under-line 95 --fail-under-branch 95 $(COVERAGE_ARGS) $(BUILD)/c/coverage
 

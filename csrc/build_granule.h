@@ -17,14 +17,22 @@
 #include "mm/memblock.c"
 #include "mm/shrinker.c"
 #include "mm/vmscan.c"
+#include "mm/vmalloc.c"
+#include "arch/arm64/cpufeature.c"
+#include "arch/arm64/irq.c"
 #include "arch/arm64/mmu.c"
 #include "arch/arm64/pageattr.c"
 
 #include "allocators/v6.c"
 #include "allocators/null.c"
+#include "allocators/early_regions.c"
+#include "allocators/deferred_list.c"
+#include "allocators/deferred_marks.c"
+#include "allocators/sized_refill.c"
 
 #include "lab/aged.c"
 #include "lab/dispatch.c"
+#include "lab/boot.c"
 #include "lab/event.c"
 #include "lab/fault.c"
 #include "door/kernel.c"
@@ -41,6 +49,8 @@
 		.destroy = kpb_machine_free,                    \
 		.init = kpb_granule_init,                       \
 		.init_late = kpb_granule_init_late,             \
+		.boot_phase = kpb_granule_boot_phase,           \
+		.boot_counters = kpb_granule_boot_counters,     \
 		.set_slots = kpb_granule_set_slots,             \
 		.replay = kpb_granule_replay,                   \
 		.counters = kpb_granule_counters,               \

@@ -23,12 +23,36 @@ static const struct kpb_granule *const kpb_granules[] = {
 
 /* In the order of kpb_allocator_ops[] (lab/machine.c). */
 const struct kpb_allocator_info kpb_allocators[] = {
-	{ "pba", "v6's pkeys block allocator, on a block-mapped linear map",
-	  KPB_MAP_BLOCK },
-	{ "noblock",
-	  "one page at a time, on a PTE-mapped linear map (v5, v7, v8)",
-	  KPB_MAP_PTE },
-	{ "null", "does nothing: what the replay itself costs", KPB_MAP_PTE },
+	{ .name = "pba",
+	  .help = "v6's pkeys block allocator, on a block-mapped linear map",
+	  .linear_map = KPB_MAP_BLOCK },
+	{ .name = "noblock",
+	  .help = "one page at a time, on a PTE-mapped linear map (v5, v7, v8)",
+	  .linear_map = KPB_MAP_PTE },
+	{ .name = "null",
+	  .help = "does nothing: what the replay itself costs",
+	  .linear_map = KPB_MAP_PTE },
+	{ .name = "early-regions",
+	  .help = "pba that remembers several early regions",
+	  .linear_map = KPB_MAP_BLOCK,
+	  .param = "early regions",
+	  .default_param = 16,
+	  .max_param = KPB_MAX_EARLY_REGIONS },
+	{ .name = "deferred-list",
+	  .help = "pba with a bounded list of ranges to protect later",
+	  .linear_map = KPB_MAP_BLOCK,
+	  .param = "ranges",
+	  .default_param = 128,
+	  .max_param = KPB_MAX_EARLY_REGIONS },
+	{ .name = "deferred-marks",
+	  .help = "pba that marks each page to protect later",
+	  .linear_map = KPB_MAP_BLOCK },
+	{ .name = "sized-refill",
+	  .help = "pba with a first refill sized from the number of CPUs",
+	  .linear_map = KPB_MAP_BLOCK,
+	  .param = "stacks of a CPU",
+	  .default_param = 5,
+	  .max_param = 64 },
 };
 const uint32_t kpb_nr_allocators =
 	sizeof(kpb_allocators) / sizeof(kpb_allocators[0]);
@@ -98,6 +122,19 @@ const char *kpb_allocator_help(uint32_t allocator)
 					       NULL;
 }
 
+const char *kpb_allocator_param(uint32_t allocator)
+{
+	return allocator < kpb_nr_allocators ? kpb_allocators[allocator].param :
+					       NULL;
+}
+
+uint64_t kpb_allocator_default_param(uint32_t allocator)
+{
+	return allocator < kpb_nr_allocators ?
+		       kpb_allocators[allocator].default_param :
+		       0;
+}
+
 int kpb_allocator_linear_map(uint32_t allocator)
 {
 	return allocator < kpb_nr_allocators ?
@@ -129,6 +166,19 @@ int kpb_machine_create(const struct kpb_config *config,
 	if (config->allocator >= kpb_nr_allocators) {
 		snprintf(msg, KPB_MSG_BYTES, "allocator %u: there are %u",
 			 config->allocator, kpb_nr_allocators);
+		return -EINVAL;
+	}
+	if (config->variant_param >
+	    kpb_allocators[config->allocator].max_param) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "variant parameter %llu: %s takes up to %llu (%s)",
+			 (unsigned long long)config->variant_param,
+			 kpb_allocators[config->allocator].name,
+			 (unsigned long long)kpb_allocators[config->allocator]
+				 .max_param,
+			 kpb_allocators[config->allocator].param ?
+				 kpb_allocators[config->allocator].param :
+				 "it has none");
 		return -EINVAL;
 	}
 	ret = granule->create(config, out, msg);
@@ -175,6 +225,20 @@ int kpb_machine_init(struct kpb_machine *m)
 int kpb_machine_init_late(struct kpb_machine *m)
 {
 	return kpb_boot_step(m, kpb_border(m)->granule->init_late);
+}
+
+int kpb_boot_phase(struct kpb_machine *m, uint32_t phase)
+{
+	int ret = kpb_enter_running(m);
+
+	if (ret)
+		return ret;
+	if (setjmp(kpb_border(m)->escape))
+		ret = -EDEADLK;
+	else
+		ret = kpb_border(m)->granule->boot_phase(phase);
+	kpb_leave(m);
+	return ret;
 }
 
 int kpb_machine_set_slots(struct kpb_machine *m, uint32_t nr_slots)
@@ -292,6 +356,12 @@ int kpb_machine_audit(struct kpb_machine *m, struct kpb_audit *out)
 int kpb_machine_counters(struct kpb_machine *m, struct kpb_counters *out)
 {
 	return KPB_LOOK(m, (kpb_border(m)->granule->counters(out), 0));
+}
+
+int kpb_machine_boot_counters(struct kpb_machine *m,
+			      struct kpb_boot_counters *out)
+{
+	return KPB_LOOK(m, (kpb_border(m)->granule->boot_counters(out), 0));
 }
 
 int kpb_machine_map_counters(struct kpb_machine *m,

@@ -68,6 +68,55 @@ enum kpb_linear_map {
 	KPB_MAP_PTE,   /* force_pte_mapping() */
 };
 
+/* Which CPUs tolerate live changes of block size (FEAT_BBM level 2). */
+enum kpb_bbml2 {
+	KPB_BBML2_ALL,
+	KPB_BBML2_NONE,
+	KPB_BBML2_BOOT_ONLY, /* no secondary CPU does */
+	KPB_BBML2_LATE_CPU,  /* the last one to come online does not */
+	KPB_NR_BBML2,
+};
+
+/* rodata= of the kernel's command line; "full" is what arm64 does by itself. */
+enum kpb_rodata {
+	KPB_RODATA_FULL,
+	KPB_RODATA_ON,
+	KPB_RODATA_OFF,
+	KPB_NR_RODATA,
+};
+
+/* Boot, step by step: see kpb_boot_phase(). */
+enum kpb_phase {
+	KPB_PHASE_LINEAR_MAP, /* memblock; done when a machine is made */
+	KPB_PHASE_BUDDY,      /* kpkeys_hardened_pgtables_init() */
+	KPB_PHASE_WINDOW,     /* vmalloc: stacks, devices, per-CPU memory */
+	KPB_PHASE_SMP,	      /* secondary CPUs; capabilities are final */
+	KPB_PHASE_LATE_INIT,  /* kpkeys_hardened_pgtables_init_late() */
+	KPB_PHASE_RUNNING,    /* whatever is replayed */
+	KPB_NR_PHASES,
+};
+
+/* What a table was asked for; a replay's own are counted elsewhere. */
+enum kpb_boot_cause {
+	KPB_BOOT_LINEAR_MAP, /* its own tables, from memblock */
+	KPB_BOOT_IRQ_STACK,
+	KPB_BOOT_IDLE_THREAD,
+	KPB_BOOT_PERCPU_THREAD,
+	KPB_BOOT_IOREMAP,
+	KPB_BOOT_PERCPU,	   /* chunks of per-CPU memory */
+	KPB_BOOT_LINEAR_MAP_SPLIT, /* linear_map_maybe_split_to_ptes() */
+	KPB_BOOT_OTHER_SPLIT,	   /* any other split of the linear map */
+	KPB_NR_BOOT_CAUSES,
+};
+
+/* The level of a table. */
+enum kpb_level {
+	KPB_LEVEL_PTE,
+	KPB_LEVEL_PMD,
+	KPB_LEVEL_PUD,
+	KPB_NR_LEVELS,
+};
+
 /* Where a task can be stopped, and what can be made to fail. */
 enum kpb_point {
 	KPB_POINT_NONE,
@@ -202,6 +251,31 @@ struct kpb_region {
 #define KPB_NR_GEN_PARAMS 4
 #define KPB_MAX_SLOTS 67108864
 
+#define KPB_DEFAULT_POSSIBLE_CPUS 512
+#define KPB_MAX_POSSIBLE_CPUS 4096
+#define KPB_MAX_EARLY_REGIONS 4096
+
+/* What there is to boot. All zeros: a machine that is booted in two steps. */
+struct kpb_boot_config {
+	/* 2 to KPB_MAX_POSSIBLE_CPUS; 0: KPB_DEFAULT_POSSIBLE_CPUS */
+	uint32_t nr_possible_cpus;
+	uint32_t kasan;		  /* CONFIG_KASAN: stacks of twice the size */
+	uint32_t bbml2;		  /* enum kpb_bbml2 */
+	uint32_t rodata;	  /* enum kpb_rodata */
+	uint32_t debug_pagealloc; /* debug_pagealloc=on */
+	/* stacks of each CPU beyond the IRQ stack, that of its idle thread
+	 * among them (but the boot CPU's, which is static) */
+	uint32_t threads_per_cpu;
+	uint32_t nr_ioremap; /* devices mapped early, of ioremap_bytes each */
+	uint32_t ioremap_bytes;
+	/* chunks of per-CPU memory beyond the first, which is not vmalloc's */
+	uint32_t percpu_chunks;
+	uint32_t percpu_unit_bytes;	 /* of each possible CPU */
+	uint32_t percpu_populated_bytes; /* of each unit; 0: all of it */
+	/* from VMALLOC_START: what lies below is taken */
+	uint64_t vmalloc_offset_bytes;
+};
+
 struct kpb_config {
 	uint64_t ram_bytes;
 	uint64_t phys_base;  /* aligned to 1 GB */
@@ -232,6 +306,9 @@ struct kpb_config {
 	struct kpb_fault memblock_fault;
 	/* an allocator file, compiled for this page size; NULL: built in */
 	const char *allocator_file;
+	/* see kpb_allocator_param(); 0: kpb_allocator_default_param() */
+	uint64_t variant_param;
+	struct kpb_boot_config boot;
 };
 
 #define KPB_DEFAULT_CPUS 4
@@ -341,6 +418,38 @@ struct kpb_state {
 	uint64_t watermark_high;
 };
 
+/*
+ * What boot asked for. The window is the time between
+ * kpkeys_hardened_pgtables_init() and ..._init_late(), in which no pkey can be
+ * set on a map of blocks. A region is more than a page fetched at once.
+ */
+struct kpb_boot_counters {
+	uint64_t ptps[KPB_NR_PHASES][KPB_NR_BOOT_CAUSES][KPB_NR_LEVELS];
+	uint64_t failed_ptps; /* asked for in vain */
+	uint64_t phases;      /* that are done; 0: not booted in phases */
+	uint64_t nr_online_cpus;
+	uint64_t capabilities_final;
+	uint64_t system_bbml2; /* every CPU online so far has it */
+	uint64_t window_ptps;  /* from the allocator under test */
+	uint64_t atomic_ptps;  /* of those, with GFP_ATOMIC */
+	/* what ordinary requests could take without a refill: first, now */
+	uint64_t early_capacity_start_pages;
+	uint64_t early_capacity_pages;
+	uint64_t first_refill_order;
+	/* fetched in the window; after it: those that have the pkey, or not */
+	uint64_t early_regions;
+	uint64_t early_region_pages;
+	uint64_t tracked_regions;
+	uint64_t tracked_region_pages;
+	uint64_t untracked_regions;
+	uint64_t untracked_region_pages; /* pages without the pkey */
+	uint64_t unprotected_page_ptps;	 /* integral over PTPs asked for */
+	/* the vmalloc area */
+	uint64_t vmalloc_areas;
+	uint64_t vmalloc_pages; /* of the buddy, mapped there */
+	uint64_t vmalloc_ptps;
+};
+
 /* What a walk over everything finds; costs time with the size of RAM. */
 struct kpb_audit {
 	uint64_t lost_pages;	  /* held, but neither cached nor in use */
@@ -402,6 +511,13 @@ int kpb_machine_destroy(struct kpb_machine *m);
 /* kpkeys_hardened_pgtables_init() and ..._init_late() */
 int kpb_machine_init(struct kpb_machine *m);
 int kpb_machine_init_late(struct kpb_machine *m);
+/*
+ * Boot in phases instead, each once and in order: the one that is due is
+ * enum kpb_phase @phase, or else -EALREADY. -EOPNOTSUPP: null has no pages.
+ */
+int kpb_boot_phase(struct kpb_machine *m, uint32_t phase);
+int kpb_machine_boot_counters(struct kpb_machine *m,
+			      struct kpb_boot_counters *out);
 /*
  * Make room for slots 0 .. nr_slots - 1; those in use stay. -EALREADY: a task
  * that is stepped has not finished.
@@ -469,6 +585,9 @@ int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 const char *kpb_allocator_name(uint32_t allocator);
 const char *kpb_allocator_help(uint32_t allocator);
 int kpb_allocator_linear_map(uint32_t allocator);
+/* What its kpb_config::variant_param is: NULL if it has none. */
+const char *kpb_allocator_param(uint32_t allocator);
+uint64_t kpb_allocator_default_param(uint32_t allocator);
 
 /*
  * What an allocator file that was compiled for the laboratory defines: a bit

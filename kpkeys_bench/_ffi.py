@@ -73,6 +73,21 @@ EVENT_KINDS = (
     "zero",
     "log",
 )
+BBML2 = ("all", "none", "boot-only", "late-cpu")
+RODATA = ("full", "on", "off")
+PHASES = ("linear_map", "buddy", "window", "smp", "late_init", "running")
+BOOT_CAUSES = (
+    "linear_map",
+    "irq_stack",
+    "idle_thread",
+    "percpu_thread",
+    "ioremap",
+    "percpu",
+    "linear_map_split",
+    "other_split",
+)
+LEVELS = ("pte", "pmd", "pud")
+MAX_POSSIBLE_CPUS = lib.KPB_MAX_POSSIBLE_CPUS
 MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1
 MAX_ORDERS = lib.KPB_MAX_ORDERS
@@ -86,6 +101,11 @@ if (
     or len(POINTS) != lib.KPB_NR_POINTS
     or len(CONTEXTS) != lib.KPB_NR_CONTEXTS
     or len(EVENT_KINDS) != lib.KPB_NR_EVENT_KINDS
+    or len(BBML2) != lib.KPB_NR_BBML2
+    or len(RODATA) != lib.KPB_NR_RODATA
+    or len(PHASES) != lib.KPB_NR_PHASES
+    or len(BOOT_CAUSES) != lib.KPB_NR_BOOT_CAUSES
+    or len(LEVELS) != lib.KPB_NR_LEVELS
 ):
     raise ImportError("kpb_api.cdef.h and _ffi.py differ: rebuild the extension")
 
@@ -120,6 +140,7 @@ _COUNTER_FIELDS = [name for name, _ in ffi.typeof("struct kpb_counters").fields]
 _MAP_FIELDS = [name for name, _ in ffi.typeof("struct kpb_map_counters").fields]
 COSTS = tuple(name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields)
 _STATE_FIELDS = [name for name, _ in ffi.typeof("struct kpb_state").fields]
+_BOOT_FIELDS = [name for name, _ in ffi.typeof("struct kpb_boot_counters").fields if name != "ptps"]
 _AUDIT_FIELDS = [name for name, _ in ffi.typeof("struct kpb_audit").fields]
 
 
@@ -157,6 +178,11 @@ def _names(getter):
 
 ALLOCATORS = _names(lib.kpb_allocator_name)
 ALLOCATOR_HELP = dict(zip(ALLOCATORS, _names(lib.kpb_allocator_help), strict=True))
+ALLOCATOR_PARAMS = {
+    name: (_text(param), lib.kpb_allocator_default_param(i))
+    for i, name in enumerate(ALLOCATORS)
+    if (param := lib.kpb_allocator_param(i)) != ffi.NULL
+}
 GENERATORS = _names(lib.kpb_gen_name)
 GENERATOR_HELP = dict(zip(GENERATORS, _names(lib.kpb_gen_help), strict=True))
 
@@ -294,6 +320,18 @@ def _fill_fault(fault, mode, n=1, seed=0):
         raise ConfigError(f"fault {mode} 0: give 1 or more")
 
 
+def _fill_boot(boot, params):
+    """Copy the options of a boot in phases, which are whole numbers but for two choices."""
+    for name, value in params.items():
+        if name == "bbml2":
+            boot.bbml2 = _choice("bbml2", value, BBML2)
+        elif name == "rodata":
+            boot.rodata = _choice("rodata", value, RODATA)
+        else:
+            limit = MAX_U64 if name == "vmalloc_offset_bytes" else MAX_U32
+            setattr(boot, name, _whole(f"boot: {name}", value, limit))
+
+
 class MachineHandle:
     """Owns one ``struct kpb_machine``; its pointer is None once closed."""
 
@@ -319,6 +357,8 @@ class MachineHandle:
         reserved=(),
         memblock_fault=None,
         allocator_file=None,
+        variant_param=0,
+        boot=None,
     ):
         self._ptr = None
         config = ffi.new("struct kpb_config *")
@@ -345,6 +385,8 @@ class MachineHandle:
             _fill_fault(config.memblock_fault, *memblock_fault)
         file = ffi.new("char[]", os.fsencode(allocator_file)) if allocator_file else ffi.NULL
         config.allocator_file = file
+        config.variant_param = _whole("variant parameter", variant_param, MAX_U64)
+        _fill_boot(config.boot, boot or {})
         out = ffi.new("struct kpb_machine **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
         rc = lib.kpb_machine_create(config, out, message)
@@ -390,6 +432,30 @@ class MachineHandle:
 
     def init_late(self):
         self._check(lib.kpb_machine_init_late(self.ptr))
+
+    def boot_phase(self, phase):
+        rc = lib.kpb_boot_phase(self.ptr, _choice("phase", phase, PHASES))
+        if rc == -errno.EALREADY:
+            raise MachineError(
+                f"phase {phase} out of order: each of {', '.join(PHASES)} once, in this order, and "
+                "none after hardened_init()"
+            )
+        if rc == -errno.EOPNOTSUPP:
+            raise MachineError("null has no pages of its own to boot with: take another allocator")
+        self._check(rc)
+
+    def boot_counters(self):
+        out = ffi.new("struct kpb_boot_counters *")
+        self._check(lib.kpb_machine_boot_counters(self.ptr, out))
+        counters = _fields(out, _BOOT_FIELDS)
+        counters["ptps"] = {
+            phase: {
+                cause: {level: out.ptps[i][j][k] for k, level in enumerate(LEVELS)}
+                for j, cause in enumerate(BOOT_CAUSES)
+            }
+            for i, phase in enumerate(PHASES)
+        }
+        return counters
 
     def set_slots(self, nr_slots):
         limit = lib.KPB_MAX_SLOTS

@@ -2,7 +2,7 @@
 """One simulated box, driven with whole arrays of operations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -29,6 +29,19 @@ EVENT_KINDS: Final[tuple[str, ...]] = _ffi.EVENT_KINDS
 LEAF_SIZES: Final[tuple[str, ...]] = _ffi.LEAF_SIZES
 """What was split: the field ``b`` of a split event."""
 """What can be given a cost, for the modelled pass."""
+
+BBML2_CASES: Final[tuple[str, ...]] = _ffi.BBML2
+"""Which CPUs tolerate live changes of block size."""
+RODATA_CASES: Final[tuple[str, ...]] = _ffi.RODATA
+PHASES: Final[tuple[str, ...]] = _ffi.PHASES
+"""Boot, step by step: see `Machine.boot_phase`."""
+BOOT_CAUSES: Final[tuple[str, ...]] = _ffi.BOOT_CAUSES
+"""What boot asks for page tables for."""
+LEVELS: Final[tuple[str, ...]] = _ffi.LEVELS
+"""Levels of page tables, lowest first."""
+ALLOCATOR_PARAMS: Final[dict[str, tuple[str, int]]] = _ffi.ALLOCATOR_PARAMS
+"""What the parameter of a variant is, and its default, by allocator; most have none."""
+MAX_POSSIBLE_CPUS: Final[int] = _ffi.MAX_POSSIBLE_CPUS
 
 DEFAULT_PHYS_BASE: Final = 1 << 30
 """Where RAM starts, in bytes: as on QEMU's ``virt``, where the traces were recorded."""
@@ -70,6 +83,48 @@ class StepResult:
     failed: bool
     owner: int
     lock: str
+
+
+@dataclass(frozen=True)
+class BootConfig:
+    """What there is to boot, for a boot in phases.
+
+    Attributes
+    ----------
+    nr_possible_cpus : int
+        CPUs that may ever come online, 2 to 4096: each has an IRQ stack. Per-CPU lists of pages are
+        another matter (``nr_cpus`` of `Machine`).
+    kasan : bool
+        Stacks of twice the size.
+    bbml2 : str
+        One of `BBML2_CASES`.
+    rodata : str
+        One of `RODATA_CASES`. It decides nothing while kpkeys are on.
+    debug_pagealloc : bool
+        Forces a linear map of PTEs.
+    threads_per_cpu : int
+        Stacks of each CPU beyond its IRQ stack, that of the idle thread among them.
+    nr_ioremap, ioremap_bytes : int
+        Devices that are mapped early, and how large each is.
+    percpu_chunks, percpu_unit_bytes, percpu_populated_bytes : int
+        Chunks of per-CPU memory beyond the first one (which is not in the vmalloc area), bytes of
+        each CPU in one, and how many of these get pages; 0 for all.
+    vmalloc_offset_bytes : int
+        Where in the vmalloc area the first free address is.
+    """
+
+    nr_possible_cpus: int = 512
+    kasan: bool = False
+    bbml2: str = "all"
+    rodata: str = "full"
+    debug_pagealloc: bool = False
+    threads_per_cpu: int = 4
+    nr_ioremap: int = 16
+    ioremap_bytes: int = 4096
+    percpu_chunks: int = 0
+    percpu_unit_bytes: int = 65536
+    percpu_populated_bytes: int = 0
+    vmalloc_offset_bytes: int = 0
 
 
 def new_times() -> PathTimes:
@@ -114,6 +169,12 @@ class Machine:
         Mode, n and seed as in `set_fault`: which calls of memblock fail. Memblock is done with
         before a machine exists.
 
+    boot : BootConfig, optional
+        For `boot_phase`. What it says of the CPUs and of debugging also decides what the linear map
+        consists of.
+    variant_param : int
+        Of an allocator that has one (`ALLOCATOR_PARAMS`); 0 for its default.
+
     Raises
     ------
     ConfigError
@@ -139,6 +200,8 @@ class Machine:
         holes: Sequence[Region] = (),
         reserved: Sequence[Region] = (),
         memblock_fault: tuple[str, int, int] | None = None,
+        boot: BootConfig | None = None,
+        variant_param: int = 0,
     ) -> None:
         self.geometry = geometry(page_size)
         self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
@@ -162,6 +225,8 @@ class Machine:
             holes=holes,
             reserved=reserved,
             memblock_fault=memblock_fault,
+            boot=asdict(boot) if boot else None,
+            variant_param=variant_param,
             allocator_file=(
                 str(self.strategy.compiled(self.geometry.page_size))
                 if self.strategy.is_file
@@ -196,6 +261,40 @@ class Machine:
         """Both steps, one after the other, with nothing in between."""
         self.hardened_init()
         self.init_late()
+
+    def boot_phase(self, phase: str) -> None:
+        """Run one phase of a boot that is stepped through, instead of `boot`.
+
+        Parameters
+        ----------
+        phase : str
+            The next one of `PHASES`: ``"linear_map"`` (nothing is left to do), ``"buddy"``
+            (`hardened_init`), ``"window"`` (stacks, devices and per-CPU memory through vmalloc),
+            ``"smp"`` (all CPUs online, capabilities final, the map split to PTEs if one of them
+            lacks BBML2), ``"late_init"`` (`init_late`), ``"running"``.
+
+        Raises
+        ------
+        MachineError
+            Out of order, or the kernel would panic: `stopped` then says why.
+        """
+        self._handle.boot_phase(phase)
+
+    def boot_phases(self, last: str = "running") -> None:
+        """All phases that are left, up to and including `last`."""
+        done = int(self.boot_counters()["phases"])
+        for phase in PHASES[done : PHASES.index(last) + 1]:
+            self.boot_phase(phase)
+
+    def boot_counters(self) -> Counts:
+        """What boot asked for, and what became of the regions of the early window.
+
+        ``ptps`` is a dict by phase, cause and level (`PHASES`, `BOOT_CAUSES`, `LEVELS`), all others
+        are whole numbers: see ``struct kpb_boot_counters``. Pages without their pkey, warnings and
+        the map are in `state`, `counters` and `map_counters`.
+        """
+        result: Counts = self._handle.boot_counters()
+        return result
 
     def set_slots(self, nr_slots: int) -> None:
         """Make room for slots 0 to ``nr_slots - 1``; slots in use stay as they are."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from kpkeys_bench.boot_report import size_names, title
 from kpkeys_bench.errors import ConfigError, ResultError
 from kpkeys_bench.report import median_of_repeats, with_labels
 from kpkeys_bench.results import SPLITS
@@ -17,6 +18,9 @@ from kpkeys_bench.results import SPLITS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    from kpkeys_bench.boot import Boot
 
 #: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#444444")
@@ -162,6 +166,105 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
     if floor:
         right.axvline(floor, color="#888888", ls=":", lw=1)
     return figure
+
+
+#: What is drawn of a phase's tables: label and causes.
+_BOOT_PARTS: Final = (
+    ("linear map's own", ("linear_map",)),
+    ("IRQ stacks", ("irq_stack",)),
+    ("thread stacks", ("idle_thread", "percpu_thread")),
+    ("ioremap", ("ioremap",)),
+    ("per-CPU memory", ("percpu",)),
+    ("map to PTEs", ("linear_map_split",)),
+    ("other splits", ("other_split",)),
+)
+
+
+def _bars(ax: Axes, parts: dict[str, list[float]], nr_rows: int) -> None:
+    """Stacked horizontal bars, the first row on top; labels in the legend only where not empty."""
+    left = [0.0] * nr_rows
+    for (label, values), colour in zip(parts.items(), _COLOURS, strict=False):
+        if any(values):
+            ax.barh(range(nr_rows), values, left=left, color=colour, label=label, zorder=3)
+        left = [a + b for a, b in zip(left, values, strict=True)]
+
+
+def _say(ax: Axes, y: float, value: float, text: str) -> None:
+    ax.annotate(text, (value, y), xytext=(4, 0), textcoords="offset points", va="center", zorder=4)
+
+
+def boot_figure(boot: Boot) -> Figure:
+    """Tables asked for, unprotected pages and the linear map, a row per phase of a boot.
+
+    Parameters
+    ----------
+    boot : kpkeys_bench.boot.Boot
+        What `kpkeys_bench.boot.boot` returned, with at least one phase.
+
+    Returns
+    -------
+    matplotlib Figure
+        Three panels that share the phases as their rows.
+    """
+    if not boot.phases:
+        raise ResultError("no phase of this boot was completed: there is nothing to draw")
+    rows = boot.phases
+    labels = [row["phase"].replace("_", " ") for row in rows]
+    figure = _pyplot_figure(1.5 + len(rows))
+    figure.set_figwidth(13)
+    left, middle, right = figure.subplots(1, 3, sharey=True)
+    asked = {
+        label: [float(sum(row[f"ptps_{cause}"] for cause in causes)) for row in rows]
+        for label, causes in _BOOT_PARTS
+    }
+    _bars(left, asked, len(rows))
+    unprotected = [row["unprotected_pages"] for row in rows]
+    middle.barh(range(len(rows)), unprotected, color="#d55e00", zorder=3)
+    for y, row in enumerate(rows):
+        total = sum(values[y] for values in asked.values())
+        _say(left, y, total, f"{total:,.0f}")
+        room = row["early_capacity_pages"]
+        note = f"{unprotected[y]:,}" + (f"   ({room:,} left)" if room is not None else "")
+        _say(middle, y, unprotected[y], note)
+    names = size_names(boot.setup.page_size)
+    total_kb = [sum(row[column] for column in names) or 1 for row in rows]
+    _bars(
+        right,
+        {
+            name: [100 * row[column] / kb for row, kb in zip(rows, total_kb, strict=True)]
+            for column, name in names.items()
+        },
+        len(rows),
+    )
+    for ax, heading, unit in (
+        (left, "Page tables asked for", "tables in this phase"),
+        (middle, "Unprotected pages", "pages after it (early region: requests left)"),
+        (right, "Linear map", "% of mapped memory after it"),
+    ):
+        _rows(ax, labels)
+        ax.set_title(heading, loc="left")
+        ax.set_xlabel(unit)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        ax.xaxis.set_major_locator(_few_ticks())
+    for ax, most in (
+        (left, max(map(sum, zip(*asked.values(), strict=True)))),
+        (middle, max(unprotected)),
+    ):
+        ax.set_xlim(0, max(most, 1) * (1.15 if ax is left else 1.5))
+    right.set_xlim(0, 100)
+    for ax in (left, right):
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False)
+    for ax in (left, middle):
+        ax.grid(visible=False)
+    figure.suptitle(title(boot), x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def _few_ticks() -> MaxNLocator:
+    from matplotlib.ticker import MaxNLocator as Locator  # noqa: PLC0415
+
+    return Locator(5, integer=True)
 
 
 def check_target(target: str | os.PathLike[str]) -> str:

@@ -285,7 +285,7 @@ def test_pin_that_a_task_splits_cannot_be_given_back_meanwhile():
         ("memblock_fault=every:1", 24, "no memory"),
         ("state=aged:share=1,pins=99999", 15, "aged state"),
         ("linear_map=foo", 20, "block, pte"),
-        ("allocator=nope", 19, "there are noblock"),
+        ("allocator=nope", 19, "noblock, null, pba"),
     ],
 )
 def test_machine_that_cannot_be_is_refused_at_the_option(options, column, says):

@@ -13,6 +13,8 @@
 typedef int (*kpb_cached_fn)(struct page *page, void *data);
 
 struct kpb_allocator_ops {
+	/* of the machine's "variant", which is zero at first */
+	size_t variant_bytes;
 	/* kpkeys_pgtable_alloc() and the rest of the kernel's interface */
 	struct page *(*alloc)(gfp_t gfp);
 	void (*free)(struct page *page);

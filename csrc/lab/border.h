@@ -33,6 +33,8 @@ struct kpb_granule {
 	void (*destroy)(struct kpb_machine *m);
 	int (*init)(void);
 	int (*init_late)(void);
+	int (*boot_phase)(uint32_t phase);
+	void (*boot_counters)(struct kpb_boot_counters *out);
 	int (*set_slots)(uint32_t nr_slots);
 	int (*replay)(const struct kpb_op *ops, uint64_t nr_ops,
 		      uint64_t repeat, const struct kpb_timing *timing,
@@ -78,6 +80,9 @@ struct kpb_allocator_info {
 	const char *name;
 	const char *help;
 	enum kpb_linear_map linear_map;
+	const char *param; /* what kpb_config::variant_param is, or NULL */
+	uint64_t default_param;
+	uint64_t max_param;
 };
 
 extern const struct kpb_allocator_info kpb_allocators[];

@@ -9,6 +9,7 @@
 
 #include <asm/pgtable.h>
 #include <linux/kpkeys.h>
+#include <linux/vmalloc.h>
 
 #include "../allocators/allocators.h"
 #include "../mm/internal.h"
@@ -26,6 +27,8 @@ enum kpb_owner {
 	KPB_OWNER_PIN,
 	KPB_OWNER_AGED,
 	KPB_OWNER_LINEAR_MAP,
+	KPB_OWNER_VMALLOC_TABLE,
+	KPB_OWNER_VMALLOC,
 	KPB_OWNER_LOST,
 	KPB_NR_OWNERS,
 };
@@ -42,6 +45,8 @@ static const char *const kpb_owner_names[KPB_NR_OWNERS] = {
 	[KPB_OWNER_PIN] = "a pin",
 	[KPB_OWNER_AGED] = "the aged state",
 	[KPB_OWNER_LINEAR_MAP] = "the linear map",
+	[KPB_OWNER_VMALLOC_TABLE] = "the tables of the vmalloc area",
+	[KPB_OWNER_VMALLOC] = "the vmalloc area",
 	[KPB_OWNER_LOST] = "an allocator that has lost it",
 };
 
@@ -257,7 +262,7 @@ static bool kpb_is_ptp(u8 owner)
 {
 	return owner == KPB_OWNER_CACHED || owner == KPB_OWNER_SLOT ||
 	       owner == KPB_OWNER_LINEAR_MAP || owner == KPB_OWNER_STATIC ||
-	       owner == KPB_OWNER_LOST;
+	       owner == KPB_OWNER_VMALLOC_TABLE || owner == KPB_OWNER_LOST;
 }
 
 /* The next frame from @pfn on that was not left for later; @i: how far so far. */
@@ -417,7 +422,8 @@ static void kpb_check_map(struct kpb_check *check, bool leaves)
 	unsigned long addr = kpb_this->linear_start;
 	int i, j;
 
-	for (i = 0; i < PTRS_PER_PGD; i++) {
+	/* the upper half is that of the vmalloc area */
+	for (i = 0; i < PTRS_PER_PGD / 2; i++) {
 		pgd_t *pgdp = (pgd_t *)kpb_this->swapper_pg_dir + i;
 
 		if (!pgd_present(*pgdp)) {
@@ -432,6 +438,69 @@ static void kpb_check_map(struct kpb_check *check, bool leaves)
 		for (j = 0; j < PTRS_PER_PUD; j++, addr += PUD_SIZE)
 			kpb_check_pud(check, pud_offset(pgdp, addr), addr,
 				      leaves);
+	}
+}
+
+/* What a table of the vmalloc area maps; a device is not the buddy's. */
+static void kpb_check_vmalloc_pte_table(struct kpb_check *check, pmd_t *pmdp)
+{
+	const pte_t *ptep = __va(kpb_desc_phys(pmd_val(*pmdp)));
+	const struct zone *zone = &kpb_this->zone;
+	int i;
+
+	for (i = 0; i < PTRS_PER_PTE; i++, ptep++) {
+		unsigned long pfn = kpb_desc_phys(pte_val(*ptep)) >> PAGE_SHIFT;
+
+		if (pte_present(*ptep) && pfn >= zone->zone_start_pfn &&
+		    pfn < zone->zone_end_pfn)
+			kpb_check_own(check, pfn, 1, KPB_OWNER_VMALLOC);
+	}
+}
+
+static void kpb_check_vmalloc_table(struct kpb_check *check, u64 desc)
+{
+	kpb_check_own(check, kpb_desc_phys(desc) >> PAGE_SHIFT, 1,
+		      KPB_OWNER_VMALLOC_TABLE);
+}
+
+static void kpb_check_vmalloc_pud(struct kpb_check *check, pud_t *pudp,
+				  unsigned long addr)
+{
+	int i;
+
+	if (!pud_present(*pudp))
+		return;
+	kpb_check_vmalloc_table(check, pud_val(*pudp));
+	for (i = 0; i < PTRS_PER_PMD; i++, addr += PMD_SIZE) {
+		pmd_t *pmdp = pmd_offset(pudp, addr);
+
+		if (!pmd_present(*pmdp))
+			continue;
+		kpb_check_vmalloc_table(check, pmd_val(*pmdp));
+		kpb_check_vmalloc_pte_table(check, pmdp);
+	}
+}
+
+/* Tables of the vmalloc area, and the pages that they map. */
+static void kpb_check_vmalloc(struct kpb_check *check)
+{
+	unsigned long addr = VMALLOC_START;
+	int i, j;
+
+	for (i = PTRS_PER_PGD / 2; i < PTRS_PER_PGD; i++, addr += PGDIR_SIZE) {
+		pgd_t *pgdp = (pgd_t *)kpb_this->swapper_pg_dir + i;
+
+		if (!pgd_present(*pgdp))
+			continue;
+		if (CONFIG_PGTABLE_LEVELS > 3)
+			kpb_check_vmalloc_table(check, pgd_val(*pgdp));
+		for (j = 0; j < PTRS_PER_PUD; j++)
+			kpb_check_vmalloc_pud(check,
+					      pud_offset(pgdp,
+							 addr + (unsigned long)j *
+									 PUD_SIZE),
+					      addr + (unsigned long)j *
+							      PUD_SIZE);
 	}
 }
 
@@ -520,6 +589,17 @@ static void kpb_check_held_counts(struct kpb_check *check)
 			       "%lu tables of the linear map counted, %llu found",
 			       m->nr_early_ptps + m->nr_split_ptps,
 			       (unsigned long long)nr_of[KPB_OWNER_LINEAR_MAP]);
+	if (nr_of[KPB_OWNER_VMALLOC_TABLE] != m->nr_vmalloc_ptps)
+		kpb_check_fail(check,
+			       "%lu tables of the vmalloc area counted, %llu found",
+			       m->nr_vmalloc_ptps,
+			       (unsigned long long)
+				       nr_of[KPB_OWNER_VMALLOC_TABLE]);
+	if (nr_of[KPB_OWNER_VMALLOC] != m->nr_vmalloc_pages)
+		kpb_check_fail(check,
+			       "%lu pages mapped in the vmalloc area, %llu found",
+			       m->nr_vmalloc_pages,
+			       (unsigned long long)nr_of[KPB_OWNER_VMALLOC]);
 }
 
 /* Who carries the pkey and who does not: D9 and D18 are named by number. */
@@ -614,6 +694,7 @@ static void kpb_check_allocator_owners(struct kpb_check *check)
 	if (ops != &kpb_null_ops)
 		kpb_check_slots(check);
 	kpb_check_map(check, false);
+	kpb_check_vmalloc(check);
 	kpb_for_each_unowned(check,
 			     ops->for_each_cached ? kpb_check_lost_page :
 						    kpb_check_cached_page,
@@ -648,6 +729,7 @@ int kpb_for_each_cached(kpb_cached_fn fn, void *data)
 		return -ENOMEM;
 	kpb_check_slots(&check);
 	kpb_check_map(&check, false);
+	kpb_check_vmalloc(&check);
 	ret = kpb_for_each_unowned(&check, fn, data);
 	free(check.owner);
 	return ret;
@@ -712,7 +794,8 @@ static void kpb_audit_blocks(const struct kpb_check *check,
 			u8 owner = kpb_owner_of(check, pfn + i);
 
 			in_use = owner == KPB_OWNER_SLOT ||
-				 owner == KPB_OWNER_LINEAR_MAP;
+				 owner == KPB_OWNER_LINEAR_MAP ||
+				 owner == KPB_OWNER_VMALLOC_TABLE;
 		}
 		out->marked_blocks++;
 		out->mapped_blocks += kpb_leaf_order(pfn) >= PMD_ORDER;

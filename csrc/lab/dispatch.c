@@ -135,6 +135,8 @@ static inline void kpb_count_refill(struct page *page, unsigned int order,
 		return;
 	}
 	m->counters.refills++;
+	if (unlikely(!m->late_init_done))
+		kpb_note_early_region(page_to_pfn(page), order);
 	m->counters.refills_in_shrink += m->shrink_depth != 0;
 	if (m->op_events & KPB_EV_REFILL_FAILED && order != first_order)
 		m->counters.refill_fallbacks++;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One simulated box: made, booted, looked at, taken down. */
 
+#include <asm/cpufeature.h>
 #include <asm/pgtable.h>
 #include <linux/kpkeys.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/vmalloc.h>
 
 #include "../allocators/allocators.h"
 #include "../mm/internal.h"
@@ -26,6 +28,10 @@ static const struct kpb_allocator_ops *const kpb_allocator_ops[] = {
 	&kpb_v6_ops,   /* pba */
 	&kpb_v6_ops,   /* noblock: what v6 does on a PTE map */
 	&kpb_null_ops, /* null */
+	&kpb_early_regions_ops,
+	&kpb_deferred_list_ops,
+	&kpb_deferred_marks_ops,
+	&kpb_sized_refill_ops,
 };
 
 static void kpb_geometry_fill(struct kpb_geometry *out)
@@ -201,9 +207,44 @@ static u64 kpb_reserved_pages(const struct kpb_config *config)
 	return nr_pages;
 }
 
+/* Everything that boot does has a size that is neither nothing nor too much. */
+static const char *kpb_boot_error(const struct kpb_boot_config *boot)
+{
+	const u64 per_unit = boot->percpu_unit_bytes;
+
+	if (boot->nr_possible_cpus &&
+	    (boot->nr_possible_cpus < 2 ||
+	     boot->nr_possible_cpus > KPB_MAX_POSSIBLE_CPUS))
+		return "nr_possible_cpus: give 2 to 4096";
+	if (boot->bbml2 >= KPB_NR_BBML2 || boot->rodata >= KPB_NR_RODATA)
+		return "bbml2 or rodata: no such case";
+	if (boot->threads_per_cpu > 64)
+		return "threads_per_cpu: give at most 64";
+	if (boot->nr_ioremap > 4096 ||
+	    (boot->nr_ioremap &&
+	     (!boot->ioremap_bytes || boot->ioremap_bytes >= PMD_SIZE)))
+		return "ioremap: give up to 4096 devices, each below a PMD block";
+	if (boot->percpu_chunks > 64 ||
+	    (boot->percpu_chunks &&
+	     (!per_unit || per_unit > 64 << 20 ||
+	      boot->percpu_populated_bytes > per_unit ||
+	      !IS_ALIGNED(per_unit | boot->percpu_populated_bytes, PAGE_SIZE))))
+		return "percpu: give up to 64 chunks of units of whole pages to 64M";
+	if (boot->vmalloc_offset_bytes >= VMALLOC_SIZE / 2 ||
+	    !IS_ALIGNED(boot->vmalloc_offset_bytes, PAGE_SIZE))
+		return "vmalloc_offset: give whole pages below half of the area";
+	return NULL;
+}
+
 static int kpb_check_config(const struct kpb_config *config, char *msg)
 {
+	const char *wrong = kpb_boot_error(&config->boot);
 	int ret;
+
+	if (wrong) {
+		snprintf(msg, KPB_MSG_BYTES, "boot: %s", wrong);
+		return -EINVAL;
+	}
 
 	if (config->ram_bytes < KPB_MIN_RAM_BYTES ||
 	    config->ram_bytes > KPB_MAX_RAM_BYTES) {
@@ -278,6 +319,9 @@ static void kpb_machine_free(struct kpb_machine *m)
 	kpb_mapping_release(&m->page_type_map);
 	free(m->pageblock_migratetype);
 	free(m->hardened_pgtables);
+	free(m->variant);
+	kpb_vmalloc_exit(m);
+	free(m->boot.early_regions);
 	free(m->slots);
 	free(m->pcp);
 	free(m->recorder.events);
@@ -299,10 +343,12 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 
 	m->hardened_pgtables =
 		calloc(1, sizeof(struct kpkeys_hardened_pgtables));
+	m->variant = calloc(1, max(m->ops->variant_bytes, (size_t)1));
 	m->pageblock_migratetype = calloc(1, nr_blocks);
 	m->pcp = aligned_alloc(_Alignof(struct per_cpu_pages),
 			       config->nr_cpus * sizeof(*m->pcp));
-	if (!m->hardened_pgtables || !m->pageblock_migratetype || !m->pcp ||
+	if (!m->hardened_pgtables || !m->variant || !m->pageblock_migratetype ||
+	    !m->pcp ||
 	    kpb_mapping_reserve(&m->ram_map, config->ram_bytes,
 				KPB_LINEAR_ALIGN) ||
 	    kpb_mapping_reserve(&m->vmemmap_map,
@@ -320,7 +366,7 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 	return kpb_memblock_init(m);
 }
 
-static void kpb_note_unprotected(struct kpb_machine *m)
+void kpb_note_unprotected(struct kpb_machine *m)
 {
 	unsigned long nr_ptps =
 		m->nr_held + m->nr_early_ptps + m->config.nr_static_pgtables;
@@ -330,7 +376,7 @@ static void kpb_note_unprotected(struct kpb_machine *m)
 	m->nr_unprotected = nr_ptps > nr_keyed ? nr_ptps - nr_keyed : 0;
 }
 
-static void kpb_note_cached(struct kpb_machine *m)
+void kpb_note_cached(struct kpb_machine *m)
 {
 	u64 nr_cached = kpb_cached_pages(m);
 
@@ -346,6 +392,11 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 
 	if (!config->nr_cpus)
 		config->nr_cpus = KPB_DEFAULT_CPUS;
+	if (!config->boot.nr_possible_cpus)
+		config->boot.nr_possible_cpus = KPB_DEFAULT_POSSIBLE_CPUS;
+	if (!config->variant_param)
+		config->variant_param =
+			kpb_allocators[config->allocator].default_param;
 	if (!config->memcg_limit_pages)
 		config->memcg_limit_pages = ~0ULL;
 	if (config->memblock_fault.mode != KPB_FAULT_OFF) {
@@ -401,35 +452,49 @@ static int kpb_granule_create(const struct kpb_config *config,
 		return -ENOMEM;
 	}
 	map_mem();
+	/* what decided about the map is as good as the user's word */
+	if (force_pte_mapping())
+		m->config.linear_map = KPB_MAP_PTE;
 	free_area_init(&m->zone);
 	memblock_free_all();
+	vmalloc_init();
+	m->boot.cause = KPB_BOOT_OTHER_SPLIT;
 	kpb_note_unprotected(m);
 	*out = m;
 	return 0;
 }
 
-static int kpb_granule_init(void)
+int kpb_boot_init(void)
 {
 	if (kpb_this->init_done)
 		return -EALREADY;
 	kpb_this->init_done = true;
+	kpb_this->boot.phase = KPB_PHASE_BUDDY;
 	kpkeys_hardened_pgtables_init();
 	setup_per_cpu_pageset();
 	kpb_note_unprotected(kpb_this);
 	kpb_note_cached(kpb_this);
+	kpb_boot_begin_window();
 	return 0;
 }
 
-static int kpb_granule_init_late(void)
+static int kpb_granule_init(void)
+{
+	return kpb_this->boot.stepped ? -EALREADY : kpb_boot_init();
+}
+
+int kpb_boot_init_late(void)
 {
 	struct kpb_machine *m = kpb_this;
 
 	if (!m->init_done || m->late_init_done)
 		return -EALREADY;
+	m->boot.phase = KPB_PHASE_LATE_INIT;
 	/* every CPU is known to tolerate splits: features are final */
 	m->late_init_done = true;
 	m->cause = KPB_CAUSE_LATE_INIT;
 	kpkeys_hardened_pgtables_init_late();
+	kpb_boot_end_window();
 	/* a region that is still without the pkey will never get it */
 	kpb_note_landed(m->zone.zone_start_pfn,
 			m->zone.zone_end_pfn - m->zone.zone_start_pfn);
@@ -438,7 +503,13 @@ static int kpb_granule_init_late(void)
 	kpb_note_unprotected(m);
 	kpb_note_cached(m);
 	kpb_note_reserve();
+	m->boot.phase = KPB_PHASE_RUNNING;
 	return 0;
+}
+
+static int kpb_granule_init_late(void)
+{
+	return kpb_this->boot.stepped ? -EALREADY : kpb_boot_init_late();
 }
 
 static int kpb_granule_set_slots(uint32_t nr_slots)

@@ -87,6 +87,43 @@ struct kpb_recorder {
 	bool on;
 };
 
+/* A range of free addresses of the vmalloc area; they are sorted. */
+struct vmap_area {
+	unsigned long va_start;
+	unsigned long va_end;
+	struct list_head list;
+};
+
+/* Where the last search for areas of a size and an alignment ended. */
+struct kpb_vmap_hint {
+	unsigned long size;
+	unsigned long align;
+	struct vmap_area *va;
+};
+
+#define KPB_NR_VMAP_HINTS 8
+
+/* More than a page that was fetched before late initialisation. */
+struct kpb_early_region {
+	unsigned long pfn;
+	unsigned int order;
+};
+
+/* A boot in phases. */
+struct kpb_boot {
+	struct kpb_boot_counters counters;
+	enum kpb_phase phase;	   /* that runs, or is due */
+	bool stepped;		   /* the two-step boot is over for it */
+	enum kpb_boot_cause cause; /* of tables that are asked for now */
+	unsigned int nr_online_cpus;
+	unsigned int nr_bbml2_cpus; /* of those */
+	bool system_capabilities_finalized;
+	bool linear_map_requires_bbml2;
+	struct kpb_early_region *early_regions;
+	unsigned long nr_early_regions;
+	unsigned long max_early_regions;
+};
+
 struct kpb_task;
 
 /* A kernel function that is open, for reports: see KPB_FRAME(). */
@@ -123,9 +160,15 @@ struct kpb_machine {
 	unsigned long nr_pkey_pages;	   /* frames that carry PGTABLES */
 	unsigned long nr_stray_pkey_pages; /* of those that are not PTPs */
 
+	/* the vmalloc area: which of its addresses are free */
+	struct list_head free_vmap_area_list;
+	struct kpb_vmap_hint vmap_hints[KPB_NR_VMAP_HINTS];
+	struct kpb_boot boot;
+
 	/* the allocator under test */
 	const struct kpb_allocator_ops *ops;
 	void *hardened_pgtables; /* file-static state of the mirror */
+	void *variant;		 /* what a variant of it has beyond that */
 	struct shrinker shrinker;
 	u64 kpkeys_level;
 	bool init_done;
@@ -136,10 +179,12 @@ struct kpb_machine {
 	struct kpb_allocator_ops *door_ops;
 
 	/* derived from what the allocator calls, so it holds for any */
-	unsigned long nr_held;	     /* pages it has from the buddy */
-	unsigned long nr_live;	     /* handed out to slots */
-	unsigned long nr_early_ptps; /* from the PPA, for the linear map */
-	unsigned long nr_split_ptps; /* handed out to the linear map */
+	unsigned long nr_held;		/* pages it has from the buddy */
+	unsigned long nr_live;		/* handed out to slots */
+	unsigned long nr_early_ptps;	/* from the PPA, for the linear map */
+	unsigned long nr_split_ptps;	/* handed out to the linear map */
+	unsigned long nr_vmalloc_ptps;	/* handed out to the vmalloc area */
+	unsigned long nr_vmalloc_pages; /* of the buddy, mapped there */
 	unsigned long nr_pinned;
 	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
@@ -223,6 +268,17 @@ KPB_LOCAL void kpb_note_landed(unsigned long pfn, unsigned long nr);
 KPB_LOCAL u32 kpb_note_site(const char *file, int line, const char *what);
 KPB_LOCAL void kpb_stop_msg(const char *msg) __attribute__((__noreturn__));
 
+/* lab/boot.c: a table was handed out for, or refused to, what boot does */
+KPB_LOCAL void kpb_note_boot_ptp(enum kpb_level level, bool is_failed);
+KPB_LOCAL void kpb_note_early_region(unsigned long pfn, unsigned int order);
+KPB_LOCAL void kpb_boot_begin_window(void);
+KPB_LOCAL void kpb_boot_end_window(void);
+/* lab/machine.c */
+KPB_LOCAL void kpb_note_unprotected(struct kpb_machine *m);
+KPB_LOCAL void kpb_note_cached(struct kpb_machine *m);
+KPB_LOCAL int kpb_boot_init(void);
+KPB_LOCAL int kpb_boot_init_late(void);
+
 /* lab/fault.c */
 KPB_LOCAL bool kpb_fault_due(enum kpb_point point);
 
@@ -264,7 +320,7 @@ static inline struct kpb_map_counters *kpb_map_counters(void)
 /* Pages in the allocator's cache: held, but handed out to nobody. */
 static inline unsigned long kpb_cached_pages(const struct kpb_machine *m)
 {
-	return m->nr_held - m->nr_live - m->nr_split_ptps;
+	return m->nr_held - m->nr_live - m->nr_split_ptps - m->nr_vmalloc_ptps;
 }
 
 #endif

@@ -61,6 +61,8 @@
 #define BLOCK_NR_PAGES (1UL << BLOCK_ORDER)
 #define PBA_SHRINK_BLOCK_MIN_PAGES (BLOCK_NR_PAGES / 8)
 
+/* kpb: a variant (allocators/variant_begin.h) has these from v6.c */
+#ifndef KPB_VARIANT
 /*
  * A whole block (64K: less, a block is 512 MB), the contpte size, and the
  * smallest order that is more than the split of its own refill takes.
@@ -269,6 +271,9 @@ static inline void cached_list_del(struct pkeys_block_allocator *pba,
 	pba->nr_cached--;
 }
 
+#endif /* kpb: KPB_VARIANT */
+
+#ifndef KPB_OWN_DEFERRAL /* kpb: a variant may remember regions in its way */
 static void pba_register_early_region(struct page *head, unsigned int order)
 {
 	struct pba_early_region *early = &get_pba()->early_region;
@@ -279,7 +284,9 @@ static void pba_register_early_region(struct page *head, unsigned int order)
 	early->head = head;
 	early->order = order;
 }
+#endif
 
+#ifndef KPB_OWN_REFILL /* kpb: or choose its orders */
 static struct page *refill_alloc_region(unsigned int *order)
 {
 	unsigned int i;
@@ -294,6 +301,7 @@ static struct page *refill_alloc_region(unsigned int *order)
 	}
 	return NULL;
 }
+#endif
 
 /**
  * pba_refill() - fetch a region from the buddy and give it the pkey
@@ -628,6 +636,7 @@ static void pba_init(void)
 	pba_refill(false);
 }
 
+#ifndef KPB_OWN_DEFERRAL /* kpb: see pba_register_early_region() */
 static void pba_init_late(void)
 {
 	struct pba_early_region *early = &get_pba()->early_region;
@@ -637,6 +646,7 @@ static void pba_init_late(void)
 		set_memory_pkey((unsigned long)page_address(early->head),
 				1 << early->order, KPKEYS_PKEY_PGTABLES);
 }
+#endif
 
 /* PPA: page tables from memblock */
 

@@ -36,6 +36,11 @@ enum box_allocator {
 	BOX_PBA,
 	BOX_NOBLOCK,
 	BOX_NULL,
+	BOX_EARLY_REGIONS,
+	BOX_DEFERRED_LIST,
+	BOX_DEFERRED_MARKS,
+	BOX_SIZED_REFILL,
+	BOX_NR_ALLOCATORS,
 };
 
 /* Aligned to every leaf there is, so that the first leaf is a largest one. */

@@ -4,6 +4,7 @@
 #define PAGE_SHIFT 14
 
 #include "aged_kunit.c"
+#include "boot_kunit.c"
 #include "check_kunit.c"
 #include "compaction_kunit.c"
 #include "dispatch_kunit.c"
@@ -18,5 +19,7 @@
 #include "replay_kunit.c"
 #include "shrinker_kunit.c"
 #include "small_scope_kunit.c"
+#include "variant_kunit.c"
+#include "vmalloc_kunit.c"
 #include "vmscan_kunit.c"
 #include "task_kunit.c"

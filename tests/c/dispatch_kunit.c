@@ -38,6 +38,27 @@ static void dispatch_counts_refills_by_order(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/*
+ * Of a free page the same bits are its order: those of orders 4 to 7 must stay
+ * when a region without the pkey is written off as one that will never have it.
+ */
+static void dispatch_landing_leaves_free_pages_alone(struct kunit *test)
+{
+	struct kpb_machine *m = dispatch_machine(test);
+	struct page *below = alloc_pages(GFP_KERNEL, 5);
+	struct page *page = alloc_pages(GFP_KERNEL, 4);
+
+	KUNIT_ASSERT_TRUE(test, below && page > below);
+	__free_pages(below, 5);
+	kpb_note_landed(page_to_pfn(below), 32);
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 16);
+	box_expect_buddy_clean(test);
+	kpb_note_landed(m->zone.zone_start_pfn,
+			m->zone.zone_end_pfn - m->zone.zone_start_pfn);
+	KUNIT_EXPECT_EQ(test, m->nr_in_flight, 0);
+	box_expect_buddy_clean(test);
+}
+
 /* One page is what noblock does: fetched, but no refill, failed or not. */
 static void dispatch_counts_no_refill_for_noblock(struct kunit *test)
 {
@@ -204,6 +225,7 @@ static void dispatch_min_evaluates_once(struct kunit *test)
 
 static const struct kunit_case dispatch_test_cases[] = {
 	KUNIT_CASE(dispatch_counts_refills_by_order),
+	KUNIT_CASE(dispatch_landing_leaves_free_pages_alone),
 	KUNIT_CASE(dispatch_counts_no_refill_for_noblock),
 	KUNIT_CASE(dispatch_counts_fallbacks),
 	KUNIT_CASE(dispatch_keeps_warnings_by_site),

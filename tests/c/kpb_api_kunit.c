@@ -136,19 +136,25 @@ static void api_knows_three_page_sizes(struct kunit *test)
 
 static void api_lists_the_allocators(struct kunit *test)
 {
-	static const char *const names[] = { "pba", "noblock", "null" };
+	static const char *const names[] = {
+		"pba",		 "noblock",	  "null",
+		"early-regions", "deferred-list", "deferred-marks",
+		"sized-refill",
+	};
 	uint32_t i;
 
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 7; i++) {
 		KUNIT_EXPECT_STREQ(test, kpb_allocator_name(i), names[i]);
 		KUNIT_EXPECT_GT(test, strlen(kpb_allocator_help(i)), 10);
 		KUNIT_EXPECT_EQ(test, kpb_allocator_linear_map(i),
-				i == API_PBA ? KPB_MAP_BLOCK : KPB_MAP_PTE);
+				i == API_NOBLOCK || i == API_NULL ?
+					KPB_MAP_PTE :
+					KPB_MAP_BLOCK);
 	}
-	KUNIT_EXPECT_EQ(test, kpb_nr_allocators, 3);
-	KUNIT_EXPECT_NULL(test, kpb_allocator_name(3));
-	KUNIT_EXPECT_NULL(test, kpb_allocator_help(3));
-	KUNIT_EXPECT_EQ(test, kpb_allocator_linear_map(3), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kpb_nr_allocators, 7);
+	KUNIT_EXPECT_NULL(test, kpb_allocator_name(7));
+	KUNIT_EXPECT_NULL(test, kpb_allocator_help(7));
+	KUNIT_EXPECT_EQ(test, kpb_allocator_linear_map(7), -EINVAL);
 	KUNIT_EXPECT_NULL(test, kpb_allocator_name(~0u));
 }
 
@@ -183,7 +189,7 @@ struct api_bad_config {
 
 SPOIL(shift_13, config->page_shift = 13)
 SPOIL(shift_0, config->page_shift = 0)
-SPOIL(allocator, config->allocator = 3)
+SPOIL(allocator, config->allocator = 7)
 SPOIL(ram_0, config->ram_bytes = 0)
 SPOIL(ram_small, config->ram_bytes = MB(64) - 4096)
 SPOIL(ram_large, config->ram_bytes = GB(1024) + 4096)
@@ -214,7 +220,7 @@ SPOIL(noblock_on_unknown, config->allocator = API_NOBLOCK;
 static const struct api_bad_config api_bad_configs[] = {
 	{ "page_shift 13", spoil_shift_13, "page_shift 13", "12, 14 or 16" },
 	{ "page_shift 0", spoil_shift_0, "page_shift 0", "12, 14 or 16" },
-	{ "allocator 3", spoil_allocator, "allocator 3", "there are 3" },
+	{ "allocator 7", spoil_allocator, "allocator 7", "there are 7" },
 	{ "no RAM", spoil_ram_0, "ram of 0 bytes", "64M to 1T" },
 	{ "RAM one page below 64 MB", spoil_ram_small, "67104768",
 	  "64M to 1T" },
@@ -1026,6 +1032,61 @@ static void api_large_machines_touch_little(struct kunit *test)
 	KUNIT_EXPECT_GT(test, state.deferred_pages, state.ram_pages / 2);
 }
 
+/* Boot in phases through the border: order, counters, a panic. */
+static void api_boots_in_phases(struct kunit *test)
+{
+	const struct api_granule *param = test->param_value;
+	struct kpb_config config =
+		api_config(param->page_shift, API_PBA, GB(2));
+	struct kpb_boot_counters counters;
+	struct kpb_machine *m;
+	char msg[KPB_MSG_BYTES];
+	uint32_t phase;
+
+	m = api_create(test, &config);
+	KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, KPB_PHASE_SMP), -EALREADY);
+	for (phase = 0; phase < KPB_NR_PHASES; phase++)
+		KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, phase), 0);
+	KUNIT_EXPECT_EQ(test, kpb_machine_boot_counters(m, &counters), 0);
+	KUNIT_EXPECT_EQ(test, counters.phases, KPB_NR_PHASES);
+	KUNIT_EXPECT_EQ(test, counters.nr_online_cpus,
+			KPB_DEFAULT_POSSIBLE_CPUS);
+	api_expect_clean(test, m);
+
+	/* 4096 stacks of 16 KB and more are as much as there is */
+	config.ram_bytes = MB(64);
+	config.boot.nr_possible_cpus = KPB_MAX_POSSIBLE_CPUS;
+	m = api_create(test, &config);
+	KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, KPB_PHASE_LINEAR_MAP), 0);
+	KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, KPB_PHASE_BUDDY), 0);
+	KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, KPB_PHASE_WINDOW), -EDEADLK);
+	KUNIT_EXPECT_EQ(test, kpb_boot_phase(m, KPB_PHASE_SMP), -EDEADLK);
+	KUNIT_EXPECT_EQ(test, kpb_machine_stopped(m, msg), 1);
+	KUNIT_EXPECT_CONTAINS(test, msg, "kernel panic");
+}
+
+/* A variant's number: named, with a default, and bounded. */
+static void api_variants_have_a_parameter(struct kunit *test)
+{
+	struct kpb_config config = api_config(12, API_PBA, GB(1));
+	char msg[KPB_MSG_BYTES];
+	struct kpb_machine *m;
+	uint32_t i;
+
+	for (i = 0; kpb_allocator_name(i); i++) {
+		KUNIT_EXPECT_EQ(test, kpb_allocator_param(i) != NULL,
+				kpb_allocator_default_param(i) != 0);
+		config.allocator = i;
+		config.linear_map = (uint32_t)kpb_allocator_linear_map(i);
+		config.variant_param = 1ULL << 40;
+		KUNIT_EXPECT_EQ(test, kpb_machine_create(&config, &m, msg),
+				-EINVAL);
+		KUNIT_EXPECT_CONTAINS(test, msg, "variant parameter");
+	}
+	KUNIT_EXPECT_NULL(test, kpb_allocator_param(i));
+	KUNIT_EXPECT_EQ(test, kpb_allocator_default_param(i), 0);
+}
+
 static const struct kunit_case api_test_cases[] = {
 	KUNIT_CASE_PARAM(api_knows_three_page_sizes, api_granules_gen_params),
 	KUNIT_CASE(api_lists_the_allocators),
@@ -1052,6 +1113,8 @@ static const struct kunit_case api_test_cases[] = {
 	KUNIT_CASE(api_without_address_space_fails),
 	KUNIT_CASE_PARAM(api_large_machines_touch_little, api_sizes_gen_params),
 	KUNIT_CASE(api_counts_without_an_array),
+	KUNIT_CASE_PARAM(api_boots_in_phases, api_granules_gen_params),
+	KUNIT_CASE(api_variants_have_a_parameter),
 	{ 0 }
 };
 

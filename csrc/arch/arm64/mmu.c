@@ -24,7 +24,9 @@
  * are first walked: a large machine costs what it touches.
  */
 
+#include <asm/cpufeature.h>
 #include <asm/pgtable.h>
+#include <asm/tlbflush.h>
 #include <linux/kpkeys.h>
 #include <linux/memblock.h>
 #include <linux/mutex.h>
@@ -49,25 +51,45 @@ static inline void __set_desc(u64 *descp, u64 desc)
 	WRITE_ONCE(*descp, desc);
 }
 
-/* kpb: debug_pagealloc, KFENCE and rodata=full are one choice of the user */
+static inline bool rodata_full(void)
+{
+	return kpb_this->config.boot.rodata == KPB_RODATA_FULL;
+}
+
+/*
+ * Must nothing of the linear map ever have to be split? kpb: the user's choice
+ * of a map stands for late KFENCE and realms. That kpkeys are a reason of
+ * their own is a reading of the series [M]: they need a map that can change,
+ * whatever rodata= says.
+ */
 static inline bool force_pte_mapping(void)
 {
-	return kpb_this->config.linear_map == KPB_MAP_PTE;
+	const bool bbml2 = system_capabilities_finalized() ?
+				   system_supports_bbml2_noabort() :
+				   cpu_supports_bbml2_noabort();
+
+	if (kpb_this->config.boot.debug_pagealloc ||
+	    kpb_this->config.linear_map == KPB_MAP_PTE)
+		return true;
+	if (bbml2)
+		return false;
+	return rodata_full() || arch_supports_kpkeys();
 }
 
 /* Does this box need BBML2, because the linear map has larger leaves? */
 static inline bool linear_map_requires_bbml2(void)
 {
-	return !force_pte_mapping();
+	return kpb_this->boot.linear_map_requires_bbml2;
 }
 
 /* Building the map */
 
-static phys_addr_t early_pgtable_alloc(void)
+static phys_addr_t early_pgtable_alloc(enum pgtable_type pgtable_type)
 {
 	phys_addr_t phys = kpkeys_physmem_pgtable_alloc();
 
 	kpb_this->nr_early_ptps += phys != 0;
+	kpb_note_boot_ptp((enum kpb_level)pgtable_type, !phys);
 	return phys;
 }
 
@@ -100,7 +122,7 @@ static int alloc_init_cont_pte(pmd_t *pmdp, unsigned long addr,
 
 	/* a table that is shared with the region before this one is there */
 	if (!pmd_present(READ_ONCE(*pmdp))) {
-		phys_addr_t table = early_pgtable_alloc();
+		phys_addr_t table = early_pgtable_alloc(TABLE_PTE);
 
 		if (!table)
 			return -ENOMEM;
@@ -163,7 +185,7 @@ static int alloc_init_cont_pmd(pud_t *pudp, unsigned long addr,
 
 	/* a table that is shared with the region before this one is there */
 	if (!pud_present(pudp_get(pudp))) {
-		phys_addr_t table = early_pgtable_alloc();
+		phys_addr_t table = early_pgtable_alloc(TABLE_PMD);
 
 		if (!table)
 			return -ENOMEM;
@@ -195,7 +217,7 @@ static int alloc_init_pud(pgd_t *pgdp, unsigned long addr, unsigned long end,
 
 #if CONFIG_PGTABLE_LEVELS > 3
 	if (!pgd_present(pgdp_get(pgdp))) {
-		phys_addr_t table = early_pgtable_alloc();
+		phys_addr_t table = early_pgtable_alloc(TABLE_PUD);
 
 		if (!table)
 			return -ENOMEM;
@@ -256,6 +278,8 @@ void map_mem(void)
 
 	if (force_pte_mapping())
 		flags = NO_BLOCK_MAPPINGS | NO_CONT_MAPPINGS;
+	/* kpkeys make can_set_direct_map() true */
+	kpb_this->boot.linear_map_requires_bbml2 = !force_pte_mapping();
 	for (i = 0; i < memory->cnt; i++) {
 		const struct memblock_region *rgn = &memory->regions[i];
 
@@ -269,16 +293,20 @@ void map_mem(void)
 
 /* Splitting the map */
 
-static phys_addr_t pgd_pgtable_alloc_init_mm_gfp(gfp_t gfp)
+static phys_addr_t pgd_pgtable_alloc_init_mm_gfp(enum pgtable_type pgtable_type,
+						 gfp_t gfp)
 {
 	/* every entry is about to be written */
 	struct page *page;
 
 	KPB_FRAME();
 	page = kpkeys_pgtable_alloc(gfp & ~__GFP_ZERO);
-	if (!page)
+	if (!page) {
+		kpb_note_boot_ptp((enum kpb_level)pgtable_type, true);
 		return INVALID_PHYS_ADDR;
+	}
 	kpb_this->nr_split_ptps++;
+	kpb_note_boot_ptp((enum kpb_level)pgtable_type, false);
 	kpb_map_counters()->split_ptps++;
 	kpb_event(KPB_EVENT_SPLIT_PTP, page_to_pfn(page), 0, 0);
 	kpb_note_reserve();
@@ -317,18 +345,22 @@ static int split_pmd(pmd_t *pmdp, pmd_t pmd, gfp_t gfp, bool to_cont)
 	pte_t *ptep;
 	int i;
 
-	pte_phys = pgd_pgtable_alloc_init_mm_gfp(gfp);
+	pte_phys = pgd_pgtable_alloc_init_mm_gfp(TABLE_PTE, gfp);
 	if (pte_phys == INVALID_PHYS_ADDR)
 		return -ENOMEM;
 
 	if (to_cont)
 		attrs |= PTE_CONT;
-	ptep = __va(pte_phys);
-	for (i = 0; i < PTRS_PER_PTE; i++, ptep++, phys += PAGE_SIZE)
-		__set_desc(&ptep->pte, phys | attrs | PTE_TYPE_PAGE);
-
-	/* the table must be visible before the entry that leads to it */
-	__set_desc(&pmdp->pmd, kpb_table_desc(pte_phys));
+	/* kpb: a whole table of PTEs without hints can wait */
+	if (attrs == PAGE_KERNEL_ATTRS) {
+		__set_desc(&pmdp->pmd, pte_phys | KPB_PMD_DEFERRED);
+	} else {
+		ptep = __va(pte_phys);
+		for (i = 0; i < PTRS_PER_PTE; i++, ptep++, phys += PAGE_SIZE)
+			__set_desc(&ptep->pte, phys | attrs | PTE_TYPE_PAGE);
+		/* the table must be visible before what leads to it */
+		__set_desc(&pmdp->pmd, kpb_table_desc(pte_phys));
+	}
 
 	kpb_count_leaves(KPB_LEAF_PMD, -1);
 	kpb_count_leaves(to_cont ? KPB_LEAF_CONT_PTE : KPB_LEAF_PTE,
@@ -365,7 +397,7 @@ static int split_pud(pud_t *pudp, pud_t pud, gfp_t gfp, bool to_cont)
 	pmd_t *pmdp;
 	int i;
 
-	pmd_phys = pgd_pgtable_alloc_init_mm_gfp(gfp);
+	pmd_phys = pgd_pgtable_alloc_init_mm_gfp(TABLE_PMD, gfp);
 	if (pmd_phys == INVALID_PHYS_ADDR)
 		return -ENOMEM;
 
@@ -455,10 +487,16 @@ static int split_kernel_leaf_mapping_locked(unsigned long addr)
 	return 0;
 }
 
-/* kpb: before late initialisation it is not known what all CPUs tolerate */
+/*
+ * Until capabilities are final the boot CPU may be alone in tolerating it,
+ * which does not matter as long as it is alone.
+ */
 static bool split_leaf_mapping_possible(void)
 {
-	return kpb_this->late_init_done;
+	if (!system_capabilities_finalized() && num_online_cpus() > 1)
+		return false;
+	/* kpb: as slab_is_available(): is there a buddy allocator? */
+	return kpb_this->zone.managed_pages != 0;
 }
 
 /**
@@ -474,7 +512,9 @@ int split_kernel_leaf_mapping(unsigned long start, unsigned long end)
 	unsigned int nr_tries = 0;
 	int ret;
 
-	if (!linear_map_requires_bbml2())
+	/* whoever changes a leaf that is too large will say so */
+	if (!linear_map_requires_bbml2() || (system_capabilities_finalized() &&
+					     !system_supports_bbml2_noabort()))
 		return 0;
 	if (WARN_ON(!split_leaf_mapping_possible()))
 		return -EBUSY;
@@ -513,6 +553,121 @@ retry:
 
 	mutex_unlock(&kpb_this->pgtable_split_lock);
 	return ret;
+}
+
+/* Splitting all of it */
+
+static int split_to_ptes_pte_entry(pmd_t *pmdp, unsigned long addr,
+				   unsigned long end)
+{
+	pte_t *ptep = pte_offset_kernel(pmdp, addr);
+
+	for (; addr != end; addr += PAGE_SIZE, ptep++)
+		if (pte_present(ptep_get(ptep)) && pte_cont(ptep_get(ptep)))
+			split_contpte(ptep);
+	return 0;
+}
+
+static int split_to_ptes_pmd_entry(pud_t *pudp, unsigned long addr,
+				   unsigned long end, gfp_t gfp)
+{
+	pmd_t *pmdp = pmd_offset(pudp, addr);
+	unsigned long next;
+	int ret = 0;
+
+	for (; addr != end && !ret; addr = next, pmdp++) {
+		/* a table that is not written yet has no hints */
+		pmd_t pmd = READ_ONCE(*pmdp);
+
+		next = pmd_addr_end(addr, end);
+		if (pmd_leaf(pmd)) {
+			if (pmd_cont(pmd))
+				split_contpmd(pmdp);
+			ret = split_pmd(pmdp, READ_ONCE(*pmdp), gfp, false);
+		} else if (pmd_present(pmd)) {
+			ret = split_to_ptes_pte_entry(pmdp, addr, next);
+		}
+	}
+	return ret;
+}
+
+static int split_to_ptes_pud_entry(pgd_t *pgdp, unsigned long addr,
+				   unsigned long end, gfp_t gfp)
+{
+	pud_t *pudp = pud_offset(pgdp, addr);
+	unsigned long next;
+	int ret = 0;
+
+	for (; addr != end && !ret; addr = next, pudp++) {
+		pud_t pud = pudp_get(pudp);
+
+		next = pud_addr_end(addr, end);
+		if (!pud_present(pud))
+			continue;
+		if (pud_leaf(pud))
+			ret = split_pud(pudp, pud, gfp, false);
+		if (!ret)
+			ret = split_to_ptes_pmd_entry(pudp, addr, next, gfp);
+	}
+	return ret;
+}
+
+/* kpb: the walk of walk_kernel_page_table_range_lockless(), written out */
+static int range_split_to_ptes(unsigned long start, unsigned long end,
+			       gfp_t gfp)
+{
+	pgd_t *pgdp = pgd_offset_k(start);
+	unsigned long addr, next;
+	int ret = 0;
+
+	for (addr = start; addr != end && !ret; addr = next, pgdp++) {
+		next = pgd_addr_end(addr, end);
+		if (pgd_present(pgdp_get(pgdp)))
+			ret = split_to_ptes_pud_entry(pgdp, addr, next, gfp);
+	}
+	return ret;
+}
+
+/*
+ * Only the boot CPU is known to have BBML2, so it does it, while all others
+ * wait where the linear map is not in use.
+ */
+static void linear_map_split_to_ptes(void)
+{
+	const struct kpb_config *config = &kpb_this->config;
+	unsigned long lstart = kpb_this->linear_start;
+	unsigned long lend = lstart + config->ram_bytes;
+	/* kpb: the image is what there is of it, its static page tables */
+	unsigned long kstart = lstart;
+	unsigned long kend = kstart + config->nr_static_pgtables * PAGE_SIZE;
+	int ret;
+
+	KPB_FRAME();
+	/* the alias of the image is never changed, and may stay as it is */
+	ret = range_split_to_ptes(lstart, kstart, GFP_ATOMIC);
+	if (!ret)
+		ret = range_split_to_ptes(kend, lend, GFP_ATOMIC);
+	if (ret)
+		kpb_stop(__FILE__, __LINE__,
+			 "kernel panic: Failed to split linear map");
+	flush_tlb_kernel_range(lstart, lend);
+}
+
+/**
+ * linear_map_maybe_split_to_ptes() - if some CPU does not tolerate splits
+ *
+ * kpb: stop_machine() is an atomic context and nothing else; no other CPU does
+ * anything at boot.
+ */
+void linear_map_maybe_split_to_ptes(void)
+{
+	if (!linear_map_requires_bbml2() || system_supports_bbml2_noabort())
+		return;
+	kpb_this->boot.cause = KPB_BOOT_LINEAR_MAP_SPLIT;
+	kpb_this->preempt_count++;
+	linear_map_split_to_ptes();
+	kpb_this->preempt_count--;
+	kpb_this->boot.cause = KPB_BOOT_OTHER_SPLIT;
 }
 
 /**

@@ -22,6 +22,13 @@ typedef struct {
 	u64 pte;
 } pte_t;
 
+/* DUPLICATED, where the kernel has it in asm/pgalloc.h: as enum kpb_level */
+enum pgtable_type {
+	TABLE_PTE,
+	TABLE_PMD,
+	TABLE_PUD,
+};
+
 /* DUPLICATED: bits of an arm64 descriptor; the levels share them */
 #define PTE_VALID BIT_ULL(0)
 #define PTE_TYPE_MASK 3ULL
