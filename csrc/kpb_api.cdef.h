@@ -620,6 +620,8 @@ int kpb_hist_quantiles(const uint64_t *hist, const double *q, double *out,
 
 int kpb_clock_measure(struct kpb_clock_info *out);
 const char *kpb_compiler(void);
+/* SHA-256 of the C files that this was built from, in hex. */
+const char *kpb_sources(void);
 
 /* Synthetic workloads: NULL past the last. */
 const char *kpb_gen_name(uint32_t kind);

@@ -239,6 +239,11 @@ def compiler():
     return _text(lib.kpb_compiler())
 
 
+def sources():
+    """SHA-256 of the C files that the extension was built from, in hex."""
+    return _text(lib.kpb_sources())
+
+
 def hist_quantiles(hist, quantiles):
     """Quantiles (rising, in (0, 1]) of a ``(HIST_BUCKETS,)`` histogram, in ticks."""
     hist = np.ascontiguousarray(hist, dtype=np.uint64)

@@ -23,6 +23,7 @@ from kpkeys_bench.machine import (
     DEFAULT_PHYS_BASE,
     EVENT_KINDS,
     LEVELS,
+    MAX_POSSIBLE_CPUS,
     PHASES,
     BootConfig,
     Counts,
@@ -32,13 +33,15 @@ from kpkeys_bench.machine import (
 )
 from kpkeys_bench.results import Row
 from kpkeys_bench.strategy import Strategy
-from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, OpArray
+from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, FREE, OpArray
 from kpkeys_bench.workloads.trace import Trace, load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import Workload, parse_workload
 
 CLAIM_PTES: Final = 16
 """How many PTE tables the patch expects in the early window at most."""
 DEFAULT_RAM: Final = 12 << 30
+MIN_CPUS: Final = 2
+MAX_THREADS_PER_CPU: Final = 64
 DEFAULT_OPS: Final = 200_000
 RECORDING: Final = "boot"
 """The recorded boot that the package ships."""
@@ -204,6 +207,12 @@ class BootSetup:
             raise ConfigError("allocator 'null' has no pages to boot with: name another one")
         if self.ops < 1:
             raise ConfigError(f"{self.ops} operations: give at least 1")
+        if not MIN_CPUS <= self.nr_cpus <= MAX_POSSIBLE_CPUS:
+            raise ConfigError(f"{self.nr_cpus} CPUs: give {MIN_CPUS} to {MAX_POSSIBLE_CPUS}")
+        if not 0 <= self.threads_per_cpu <= MAX_THREADS_PER_CPU:
+            raise ConfigError(
+                f"{self.threads_per_cpu} threads per CPU: give at most {MAX_THREADS_PER_CPU}"
+            )
         orders = geometry(self.page_size).refill_orders
         if self.first_refill_order and self.first_refill_order not in orders:
             raise ConfigError(
@@ -423,9 +432,14 @@ def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
 def _event_room(setup: BootSetup) -> int:
     """Events to keep so that none of a phase is lost: four for each table, and some to spare."""
     geo = geometry(setup.page_size)
-    tables = setup.ram >> (geo.page_shift + geo.pmd_order)
+    table_bytes = 1 << (geo.page_shift + geo.pmd_order)
+    # stacks lie twice their size apart; a chunk of per-CPU memory has a unit for each CPU
+    stack_bytes = 2 * max((16 << 10) << setup.kasan, 1 << geo.page_shift)
+    per_cpu = (1 + setup.threads_per_cpu) * stack_bytes
+    per_cpu += setup.percpu_chunks * setup.percpu_unit_bytes
+    in_window = setup.nr_cpus * per_cpu // table_bytes + setup.nr_ioremap
     splits = setup.bbml2 in {"boot-only", "late-cpu"}
-    return (1 << 13) + (6 * tables if splits else 0)
+    return (1 << 13) + 6 * max(in_window, setup.ram // table_bytes if splits else 0)
 
 
 def _broken(machine: Machine) -> str:
@@ -640,9 +654,11 @@ class _Recorded:
 
     def free_all(self, machine: Machine) -> None:
         """Empty the slots, which another workload needs."""
-        slots = np.flatnonzero(machine.slot_pfns())
-        ops = np.zeros(len(slots), dtype=self.trace.ops.dtype)
-        ops["kind"], ops["slot"] = 1, slots
+        # not by what a slot holds: one whose allocation failed has to be given back too
+        _, first = np.unique(self.trace.ops["slot"][::-1], return_index=True)
+        last = self.trace.ops[::-1][first]
+        ops = last[last["kind"] == ALLOC].copy()
+        ops["kind"] = FREE
         if len(ops):
             machine.replay(ops)
 

@@ -163,13 +163,19 @@ def _window_in_words(boot: Boot) -> list[str]:
         lines.append("Pages come one by one: there is no early region that could overflow.")
         return lines
     capacity = row["early_region_capacity_pages"]
-    over = row["ptps_early_window"] - capacity
+    # the recorded kernel frees none of them
+    recorded = sum(r["recorded_before_user_ptps"] for r in boot.recorded)
+    over = row["ptps_early_window"] + recorded - capacity
     fits = f"so they fit, and {-over:,} are left" if over <= 0 else f"which is {over:,} too few"
     lines.append(
         f"The first refill got order {row['first_refill_order']}, good for {capacity:,} ordinary "
-        f"requests, {fits}."
+        f"requests{_with_recorded(recorded)}, {fits}."
     )
     return lines
+
+
+def _with_recorded(tables: int) -> str:
+    return f"; with the {plural(tables, 'table')} of the recorded kernel" if tables else ""
 
 
 def _split_in_words(boot: Boot) -> str:
@@ -181,7 +187,7 @@ def _split_in_words(boot: Boot) -> str:
     smp = next((p for p in boot.phases if p["phase"] == "smp"), None)
     before = next((p for p in boot.phases if p["phase"] == "window"), None)
     text = (
-        f"A CPU without BBML2 comes online: {format_bytes(setup.ram)} of linear map become PTEs, "
+        f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map become PTEs, "
         f"which takes {row['ptps_linear_map_split']:,} tables with GFP_ATOMIC ({parts}; a PTE "
         f"table maps {format_bytes(1 << geo.page_shift + geo.pmd_order)}), before any pkey can be "
         "set"
@@ -193,6 +199,12 @@ def _split_in_words(boot: Boot) -> str:
             f"{plural(smp['regions_early'] - before['regions_early'], 'more region')} fetched"
         )
     return text + "."
+
+
+def _mapped(boot: Boot) -> str:
+    """RAM without its holes."""
+    first = boot.phases[0]
+    return format_bytes(sum(first[column] for column in MAP_COLUMNS) << 10)
 
 
 def _end_in_words(boot: Boot) -> list[str]:

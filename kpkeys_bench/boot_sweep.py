@@ -27,8 +27,9 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from kpkeys_bench import boot as booting
 from kpkeys_bench import sysinfo
-from kpkeys_bench.boot import CLAIM_PTES, LAYOUTS, ORDERS, BootSetup, boot
+from kpkeys_bench.boot import CLAIM_PTES, LAYOUTS, MIN_CPUS, ORDERS, BootSetup, boot
 from kpkeys_bench.boot_report import plural, rows_table
 from kpkeys_bench.errors import ConfigError, MachineError, ResultError
 from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
@@ -36,7 +37,6 @@ from kpkeys_bench.machine import ALLOCATOR_PARAMS, BBML2_CASES, MAX_POSSIBLE_CPU
 from kpkeys_bench.results import SCHEMA_VERSION, Row, write_text
 from kpkeys_bench.strategy import ALLOCATORS, is_allocator_file
 
-MIN_CPUS: Final = 2
 MAX_BOOTS: Final = 1_000_000
 DEFAULT_CSV: Final = "boot-sweep.csv"
 CHUNK: Final = 8
@@ -47,6 +47,9 @@ SAVE_S: Final = 5.0
 #: RAM that all stacks of 4096 CPUs leave mostly free.
 _BORDER_RAM: Final = 64 << 30
 _KEYS: Final = ("sweep", "boot")
+_TEXTS: Final = ("error", "check")
+#: Counts that are not known of every boot, even if it gets to its end.
+_MAY_BE_EMPTY: Final = ("deferred_ranges", "deferred_span_pages", "unprotected_page_ns")
 Progress = Callable[[int, int], None]
 """Called with the number of boots done, and of all."""
 
@@ -93,7 +96,7 @@ class Sweep:
             if not MIN_CPUS <= number <= MAX_POSSIBLE_CPUS:
                 raise ConfigError(f"{number} CPUs: give {MIN_CPUS} to {MAX_POSSIBLE_CPUS}")
         for name in self.allocators:
-            _allocator(name)
+            split_allocator(name)
         nr_boots = math.prod(
             len(getattr(self, axis.name)) for axis in fields(self) if axis.name != "base"
         )
@@ -126,15 +129,18 @@ class Sweep:
                 first_refill_order=0,
             ).with_first_order(order)
             for bbml2, nr_cpus, name in product(self.bbml2, self.nr_cpus, self.allocators):
-                allocator, param = _allocator(name)
+                allocator, param = split_allocator(name)
                 yield replace(
                     fixed, bbml2=bbml2, nr_cpus=nr_cpus, allocator=allocator, variant_param=param
                 )
 
     def digest(self) -> str:
-        """What the column ``sweep`` holds: different for every definition."""
-        text = "\n".join([f"{SCHEMA_VERSION} {sysinfo.package_version()}", *map(repr, self.setups)])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """What the column ``sweep`` holds: different for every definition, and for other code."""
+        code = f"{SCHEMA_VERSION} {sysinfo.package_version()} {sysinfo.core_sources()}"
+        digest = hashlib.sha256("\n".join([code, *map(repr, self.setups)]).encode())
+        # where memory is, and what is counted
+        digest.update(Path(booting.__file__).read_bytes())
+        return digest.hexdigest()[:16]
 
 
 def _check_names(what: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -143,8 +149,14 @@ def _check_names(what: str, names: Sequence[str], known: Collection[str]) -> Non
             raise ConfigError(f"{what} {name!r}: there are {', '.join(known)}")
 
 
-def _allocator(text: str) -> tuple[str, int]:
-    """A name and the parameter of a variant: ``"early-regions=4"``."""
+def split_allocator(text: str) -> tuple[str, int]:
+    """A name and the parameter of a variant: ``"early-regions=4"``; 0 for its own.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such allocator, or it has no parameter.
+    """
     name, equals, number = text.partition("=")
     if is_allocator_file(name):
         raise ConfigError(f"allocator {name}: a sweep is for those that are built in")
@@ -188,6 +200,7 @@ class _Table:
 
     def __init__(self, sweep: Sweep, target: str) -> None:
         self.target = target
+        self.setups = sweep.setups
         self.digest = sweep.digest()
         self.nr_boots = len(sweep.setups)
         self.columns = _columns(sweep)
@@ -215,16 +228,39 @@ class _Table:
         header, *rows = lines
         if header != self.columns:
             raise ResultError(f"{self.target} holds no such sweep: name another file or remove it")
-        for row in rows:
-            if len(row) != len(header) or row[0] != self.digest:
+        for line, row in enumerate(rows, 2):
+            if row and row[0] != self.digest:
                 raise ResultError(
-                    f"{self.target} holds another sweep ({row[0][:16]}, this one is "
-                    f"{self.digest}): name another file or remove it"
+                    f"{self.target} holds another sweep, or one of another build "
+                    f"({row[0][:16]}, this one is {self.digest}): name another file or remove it"
                 )
-            number = int(row[1]) if row[1].isdecimal() else -1
-            if not 0 <= number < self.nr_boots or number in self.rows:
-                raise ResultError(f"{self.target}: boot {row[1][:20]!r} is wrong: remove the file")
-            self.rows[number] = row[2:]
+            wrong = self._take(row)
+            if wrong:
+                raise ResultError(
+                    f"{self.target}:{line}: {wrong}: remove the line, and it is booted again"
+                )
+
+    def _take(self, row: Sequence[str]) -> str:
+        """Keep a row of the file, unless it cannot be what a boot of this sweep wrote: why not."""
+        if len(row) != len(self.columns):
+            return f"{len(row)} columns, not {len(self.columns)}"
+        number = int(row[1]) if row[1].isdecimal() and len(row[1]) <= len(str(MAX_BOOTS)) else -1
+        if not 0 <= number < self.nr_boots:
+            return f"boot {row[1][:20]!r}, not 0 to {self.nr_boots - 1}"
+        if number in self.rows:
+            return f"boot {number} is there twice"
+        cells = dict(zip(self.columns[len(_KEYS) :], row[len(_KEYS) :], strict=True))
+        identity = self.setups[number].identity()
+        for column, cell in cells.items():
+            if column in identity:
+                if cell != _text(identity[column]):
+                    return f"{column} {cell[:20]!r}, but boot {number} has {identity[column]!r}"
+            elif column in _TEXTS or cell.isdecimal():
+                continue
+            elif cell or not (cells["error"] or column in _MAY_BE_EMPTY):
+                return f"{column} {cell[:20]!r} is no count"
+        self.rows[number] = list(row[len(_KEYS) :])
+        return ""
 
     def add(self, done: Sequence[tuple[int, list[str]]]) -> None:
         """Take what a process has computed; write it now and then."""

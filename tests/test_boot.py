@@ -179,6 +179,37 @@ def test_recorded_boot_wants_the_page_size_it_was_recorded_with():
         boot(BootSetup(page_size="16K"), recorded=True)
 
 
+def test_recorded_boot_counts_against_the_early_region():
+    done = boot(BootSetup(nr_cpus=2, first_refill_order=4), recorded=True)
+    # 3 of the model, 14 of the recording, 12 that fit; the rest is in a second region
+    assert done.row["unprotected_end_pages"] == 16
+    said = " ".join(boot_report.answer(done))
+    assert "with the 14 tables of the recorded kernel, which is 5 too few" in said
+
+
+def test_workload_follows_a_recorded_boot_that_ran_out_of_memory():
+    setup = BootSetup(
+        layout="firmware-64M", threads_per_cpu=0, percpu_chunks=1, percpu_unit_bytes=128 << 10
+    )
+    done = boot(replace(setup, workload="mmap", ops=5000), recorded=True)
+    assert done.row["error"] == ""
+    assert done.row["phases"] == len(PHASES)
+
+
+def test_deferral_is_known_however_much_is_populated():
+    setup = BootSetup(nr_cpus=4096, percpu_chunks=1, percpu_unit_bytes=512 << 10)
+    row = boot(replace(setup, kasan=True, threads_per_cpu=60, first_refill_order=4)).row
+    # the first region serves 12, each other one 16
+    assert row["early_regions"] == 1 + ceil_div(row["ptps_early_window"] - 12, 16) == 554
+    assert 1 <= row["deferred_ranges"] <= 554
+    assert row["deferred_span_pages"] >= row["early_region_pages"]
+
+
+def test_answer_counts_the_memory_that_is_mapped():
+    setup = BootSetup(nr_cpus=2, bbml2="late-cpu", holes=((1 << 30, 1 << 30),))
+    assert "11G of linear map become PTEs" in " ".join(boot_report.answer(boot(setup)))
+
+
 def test_speed_is_measured_against_noblock_on_the_same_map():
     own, other = measure_speed(BootSetup(nr_cpus=2, bbml2="late-cpu", ram=1 << 30, ops=2000))
     assert (own["allocator"], other["allocator"]) == ("pba", "noblock")
@@ -203,6 +234,13 @@ def test_command_prints_the_timeline_and_the_answer(capsys):
     assert "every table is protected" in out
 
 
+def test_command_takes_the_parameter_with_the_allocator(tmp_path):
+    target = tmp_path / "boot.csv"
+    main_status(["boot", "--allocator", "early-regions=3", "--csv", str(target)], 0)
+    with target.open(newline="") as file:
+        assert [row["variant"] for row in csv.DictReader(file)] == ["early regions=3"]
+
+
 def test_command_writes_all_tables(tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("boot.csv", "boot.json", "boot.png")]
     options = ["--csv", files[0], "--json", files[1], "--plot", files[2]]
@@ -221,7 +259,9 @@ def test_command_writes_all_tables(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--nr-cpus", "1"], "2 to 4096"),
+        (["--nr-cpus", "1"], "1 CPUs: give 2 to 4096"),
+        (["--threads-per-cpu", "65"], "65 threads per CPU: give at most 64"),
+        (["--allocator", "early-regions=2", "--variant-param", "3"], "give one"),
         (["--nr-cpus", "many"], "whole numbers"),
         (["--nr-cpus", "2,4"], "--sweep"),
         (["--bbml2", "some"], "late-cpu"),

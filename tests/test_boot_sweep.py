@@ -100,6 +100,42 @@ def test_sweep_does_not_touch_a_file_that_holds_something_else(tmp_path, change)
     assert target.read_text() == wrong
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "complaint"),
+    [
+        ("held_end_pages", "1x", "held_end_pages '1x' is no count"),
+        ("regions_untracked", "", "regions_untracked '' is no count"),
+        ("bbml2", "none", "bbml2 'none', but boot 3 has 'all'"),
+        ("boot", "2", "boot 2 is there twice"),
+        ("boot", "108", "not 0 to 107"),
+        ("check", None, "columns, not "),
+    ],
+)
+def test_row_that_was_damaged_is_named(tmp_path, column, cell, complaint):
+    target = tmp_path / "sweep.csv"
+    boot_sweep.run(SMALL, str(target), jobs=1)
+    with target.open(newline="") as file:
+        rows = list(csv.reader(file))
+    if cell is None:
+        rows[4].pop()
+    else:
+        rows[4][rows[0].index(column)] = cell
+    with target.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    wrong = target.read_bytes()
+    with pytest.raises(ResultError, match=rf"sweep\.csv:5: .*{complaint}.*remove the line"):
+        boot_sweep.run(SMALL, str(target), jobs=1)
+    assert target.read_bytes() == wrong
+
+
+def test_sweep_of_another_core_is_not_mixed_in(tmp_path, monkeypatch):
+    target = tmp_path / "sweep.csv"
+    boot_sweep.run(SMALL, str(target), jobs=1)
+    monkeypatch.setattr(boot_sweep.sysinfo, "core_sources", lambda: "of an edited mirror")
+    with pytest.raises(ResultError, match="of another build"):
+        boot_sweep.run(SMALL, str(target), jobs=1)
+
+
 def test_sweep_of_another_definition_is_not_mixed_in(tmp_path):
     target = tmp_path / "sweep.csv"
     boot_sweep.run(SMALL, str(target), jobs=1)
@@ -167,6 +203,9 @@ def test_command_writes_rows_and_the_answer(tmp_path, capsys):
     assert "none of 2 boots forgets a region" in " ".join(capsys.readouterr().out.split())
     document = json.loads((tmp_path / "sweep.json").read_text())
     assert [row["ptes_irq_stacks"] for row in document["boots"]] == ["1", "64"]
+    with pytest.raises(SystemExit):
+        main(["boot", "--sweep", *options, "--csv", files[0]])
+    assert "has all 2 boots already: nothing was booted" in capsys.readouterr().err
 
 
 def test_command_refuses_what_is_for_one_boot(capsys):

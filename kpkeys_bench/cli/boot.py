@@ -25,6 +25,7 @@ from kpkeys_bench.errors import ConfigError, KpbError
 from kpkeys_bench.geometry import format_bytes
 from kpkeys_bench.machine import BBML2_CASES, RODATA_CASES
 from kpkeys_bench.report import wide_console
+from kpkeys_bench.strategy import is_allocator_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,9 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 @_axis("--page-size", "4K, 16K or 64K.  [default: 4K; sweep: all]", "SIZE")
 @_axis("--nr-cpus", "Possible CPUs, 2 to 4096.  [default: 512; sweep: 2,512,1024,4096]", "N")
 @click.option(
-    "--kasan/--no-kasan", default=None, help="Stacks of twice the size.  [default: no; sweep: both]"
+    "--kasan/--no-kasan",
+    default=None,
+    help="Stacks of twice the size, but for 64K pages.  [default: no; sweep: both]",
 )
 @_axis(
     "--bbml2",
@@ -67,9 +70,9 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 )
 @_axis(
     "--allocator",
-    "pba, noblock, a variant, or a C file; in a sweep NAME=N sets a variant's parameter.  "
+    "pba, noblock, a variant, or a C file; NAME=N sets a variant's parameter.  "
     "[default: pba; sweep: pba and its variants]",
-    "NAME|FILE.c",
+    "NAME[=N]|FILE.c",
 )
 @click.option(
     "--variant-param",
@@ -101,7 +104,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     "--nr-ioremap",
     default=16,
     show_default=True,
-    type=click.IntRange(0, 1 << 16),
+    type=click.IntRange(0, 4096),
     help="Devices that are mapped early.",
 )
 @click.option(
@@ -111,7 +114,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     "--percpu-chunks",
     default=0,
     show_default=True,
-    type=click.IntRange(0, 1 << 12),
+    type=click.IntRange(0, 64),
     help="Chunks of per-CPU memory beyond the first.",
 )
 @click.option(
@@ -232,6 +235,11 @@ def boot_command(
         given = {name: values for name, values in axes.items() if values}
         _run_sweep(boot_sweep.Sweep(base=base, **given), jobs, csv_file, json_file)
         return
+    name = _one(allocator, "pba", "--allocator")
+    if "=" in name and not is_allocator_file(name):
+        if variant_param:
+            raise ConfigError(f"--allocator {name} and --variant-param {variant_param}: give one")
+        name, variant_param = boot_sweep.split_allocator(name)
     setup = replace(
         base,
         page_size=_one(page_size, "4K", "--page-size"),
@@ -239,7 +247,7 @@ def boot_command(
         bbml2=_one(bbml2, "all", "--bbml2"),
         kasan=bool(kasan),
         threads_per_cpu=_one(threads, 4, "--threads-per-cpu"),
-        allocator=_one(allocator, "pba", "--allocator"),
+        allocator=name,
         variant_param=variant_param,
         layout=_one(layout, "plain", "--layout"),
     )
@@ -257,6 +265,7 @@ def _run_sweep(
     check_targets(csv_file, json_file, None)
     errors = wide_console(stderr=True)
     counted = [0, len(sweep.setups)]
+    booted = False
     try:
         with Progress(
             TextColumn("{task.description}", markup=False),
@@ -270,6 +279,8 @@ def _run_sweep(
             task = progress.add_task("boots", total=counted[1])
 
             def on_boots(done: int, total: int) -> None:
+                nonlocal booted
+                booted = True
                 counted[:] = done, total
                 progress.update(task, completed=done)
 
@@ -283,7 +294,9 @@ def _run_sweep(
         boot_sweep.to_json(document, json_file)
     if "-" not in (csv_file, json_file):
         wide_console().print(text)
-    written = [name for name in (csv_file, json_file) if name and name != "-"]
+    if not booted:
+        errors.print(f"{csv_file} has all {counted[1]:,} boots already: nothing was booted")
+    written = [name for name in (csv_file if booted else None, json_file) if name and name != "-"]
     if written:
         errors.print(f"wrote {', '.join(written)}")
 
