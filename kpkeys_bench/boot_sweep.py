@@ -48,6 +48,11 @@ SAVE_S: Final = 5.0
 _BORDER_RAM: Final = 64 << 30
 _KEYS: Final = ("sweep", "boot")
 _TEXTS: Final = ("error", "check")
+#: Columns that hold words, even if those are digits.
+_NAMES: Final = frozenset(
+    {name for name, value in BootSetup().identity().items() if isinstance(value, str)}
+    | {"sweep", *_TEXTS}
+)
 #: Counts that are not known of every boot, even if it gets to its end.
 _MAY_BE_EMPTY: Final = ("deferred_ranges", "deferred_span_pages", "unprotected_page_ns")
 Progress = Callable[[int, int], None]
@@ -568,9 +573,20 @@ def page(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> tuple[RenderableTyp
         "borders": limits,
         "remedies": costs,
         "answer": lines,
-        "boots": list(rows),
+        "boots": [_typed(row) for row in rows],
     }
     return shown, document
+
+
+def _typed(row: Mapping[str, str]) -> Row:
+    """A row of the CSV with numbers as such; what is not known is None, as for one boot."""
+    typed: Row = {}
+    for column, cell in row.items():
+        if column in _NAMES:
+            typed[column] = cell
+        else:
+            typed[column] = int(cell) if cell else None
+    return typed
 
 
 def _short(row: Row) -> Row:

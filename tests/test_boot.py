@@ -264,6 +264,7 @@ def test_command_writes_all_tables(tmp_path, capsys):
         (["--allocator", "early-regions=2", "--variant-param", "3"], "give one"),
         (["--nr-cpus", "many"], "whole numbers"),
         (["--nr-cpus", "2,4"], "--sweep"),
+        (["--jobs", "2"], "add --sweep"),
         (["--bbml2", "some"], "late-cpu"),
         (["--layout", "moon"], "firmware-64M"),
         (["--first-refill-order", "3"], "9, 4, 2"),

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from kpkeys_bench import boot_sweep
-from kpkeys_bench.boot import BootSetup
+from kpkeys_bench.boot import BootSetup, boot
 from kpkeys_bench.boot_sweep import Sweep
 from kpkeys_bench.cli import main
 from kpkeys_bench.errors import ConfigError, ResultError
@@ -202,7 +202,10 @@ def test_command_writes_rows_and_the_answer(tmp_path, capsys):
     assert ended.value.code == 0
     assert "none of 2 boots forgets a region" in " ".join(capsys.readouterr().out.split())
     document = json.loads((tmp_path / "sweep.json").read_text())
-    assert [row["ptes_irq_stacks"] for row in document["boots"]] == ["1", "64"]
+    assert [row["ptes_irq_stacks"] for row in document["boots"]] == [1, 64]
+    one = boot(BootSetup(nr_cpus=4096)).row
+    keys = {"sweep": document["sweep"], "boot": 1}
+    assert document["boots"][1] == keys | one
     with pytest.raises(SystemExit):
         main(["boot", "--sweep", *options, "--csv", files[0]])
     assert "has all 2 boots already: nothing was booted" in capsys.readouterr().err

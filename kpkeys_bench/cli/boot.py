@@ -240,6 +240,8 @@ def boot_command(
         if variant_param:
             raise ConfigError(f"--allocator {name} and --variant-param {variant_param}: give one")
         name, variant_param = boot_sweep.split_allocator(name)
+    if jobs:
+        raise ConfigError(f"--jobs {jobs}: one boot is one process, add --sweep")
     setup = replace(
         base,
         page_size=_one(page_size, "4K", "--page-size"),
