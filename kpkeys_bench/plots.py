@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#444444")
 _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
+#: What fits into one line above the picture of a boot.
+_TITLE_CHARS: Final = 150
 _NEEDED: Final = (
     "allocator",
     "refill_orders",
@@ -257,7 +260,7 @@ def boot_figure(boot: Boot) -> Figure:
             ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False)
     for ax in (left, middle):
         ax.grid(visible=False)
-    figure.suptitle(title(boot), x=0.01, ha="left", fontsize=10)
+    figure.suptitle(textwrap.fill(title(boot), _TITLE_CHARS), x=0.01, ha="left", fontsize=10)
     return figure
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kpkeys_bench import boot_report
+from kpkeys_bench import boot_report, plots
 from kpkeys_bench.boot import LAYOUTS, BootSetup, boot, measure_speed, parse_region
 from kpkeys_bench.cli import main
 from kpkeys_bench.errors import ConfigError
@@ -59,6 +59,16 @@ def test_unprotected_pages_are_all_regions_but_the_first(nr_cpus, kasan, order):
     over = max(row["ptps_early_window"] - (size - 4), 0)
     assert row["unprotected_end_pages"] == ceil_div(over, size) * size
     assert row["warnings"] == row["regions_untracked"] == ceil_div(over, size)
+
+
+@pytest.mark.parametrize("order", ["block", "middle", "last"])
+def test_unprotected_pages_add_up_over_the_tables_asked_for(order):
+    row = boot(BootSetup(nr_cpus=512).with_first_order(order)).row
+    size = 1 << row["first_refill_order"]
+    # the linear map's one table, and the regions that are there once a table has been handed out
+    regions = [1 + ceil_div(max(i - (size - 4), 0), size) for i in range(1, 43)]
+    assert row["ptps_early_window"] == 42
+    assert row["unprotected_page_ptps"] == sum(1 + size * nr for nr in regions)
 
 
 def test_unprotected_pages_of_4096_cpus_with_kasan_are_one_block():
@@ -239,6 +249,15 @@ def test_command_takes_the_parameter_with_the_allocator(tmp_path):
     main_status(["boot", "--allocator", "early-regions=3", "--csv", str(target)], 0)
     with target.open(newline="") as file:
         assert [row["variant"] for row in csv.DictReader(file)] == ["early regions=3"]
+
+
+def test_picture_has_the_whole_title():
+    setup = BootSetup(layout="firmware-128M", kasan=True, bbml2="late-cpu", nr_cpus=512)
+    figure = plots.boot_figure(boot(replace(setup, page_size="16K", allocator="deferred-list")))
+    figure.canvas.draw()
+    assert figure.get_suptitle().endswith("(ranges=128)")
+    (above,) = (text for text in figure.texts if text.get_text() == figure.get_suptitle())
+    assert above.get_window_extent().x1 < figure.bbox.x1
 
 
 def test_command_writes_all_tables(tmp_path, capsys):
