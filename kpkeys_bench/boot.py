@@ -424,9 +424,14 @@ def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
         causes=causes,
         warnings=warnings,
         recorded=run.recorded.rows(in_window) if run.recorded else [],
-        speed=measure_speed(setup) if speed and not error else [],
+        speed=measure_speed(setup) if speed and not error and _has_regions(setup, row) else [],
         broken=broken,
     )
+
+
+def _has_regions(setup: BootSetup, row: Row) -> bool:
+    """Does the allocator keep pages together? On a map of PTEs from the start v6 is noblock."""
+    return row["early_regions"] > 0 or setup.strategy().is_file
 
 
 def _event_room(setup: BootSetup) -> int:

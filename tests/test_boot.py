@@ -230,6 +230,12 @@ def test_speed_is_measured_against_noblock_on_the_same_map():
     assert own["service_ns_p99"] > 0
 
 
+@pytest.mark.parametrize("other", [{"allocator": "noblock"}, {"debug_pagealloc": True}])
+def test_speed_is_not_measured_where_all_allocators_are_noblock(other):
+    setup = BootSetup(nr_cpus=2, bbml2="late-cpu", ram=1 << 30, ops=2000, **other)
+    assert boot(setup, speed=True).speed == []
+
+
 def test_region_is_an_offset_and_a_size():
     assert parse_region("48M+2M") == (48 << 20, 2 << 20)
     with pytest.raises(ConfigError, match=r"OFFSET\+SIZE"):
