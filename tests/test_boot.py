@@ -173,6 +173,14 @@ def test_deferred_ranges_are_what_the_list_has_to_hold(bbml2):
     assert forgotten(ranges - 1) > 0
 
 
+def test_sized_refill_has_room_for_stacks_that_begin_inside_a_table():
+    setup = BootSetup(nr_cpus=3712, threads_per_cpu=0, vmalloc_offset_bytes=64 << 10)
+    row = boot(replace(setup, allocator="sized-refill", variant_param=1)).row
+    # 58 tables hold them, 59 are begun; with two above that is one more than order 6 has room for
+    assert row["ptps_early_window"] == 61
+    assert (row["first_refill_order"], row["early_regions"]) == (7, 1)
+
+
 def test_recorded_boot_stands_beside_the_model():
     one = boot(BootSetup(nr_cpus=2), recorded=True)
     by_level = {row["level"]: row for row in one.recorded}
