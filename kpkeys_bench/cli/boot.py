@@ -144,7 +144,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     type=click.Choice(RODATA_CASES),
     default="full",
     show_default=True,
-    help="On the kernel's command line.",
+    help="On the kernel's command line; changes nothing: kpkeys alone ask for what full does.",
 )
 @click.option("--workload", default="", metavar="NAME", help="Replayed by the running machine.")
 @click.option("--ops", default="200k", show_default=True, callback=count, help="Of the workload.")
