@@ -185,20 +185,21 @@ def _split_in_words(boot: Boot) -> str:
     by_level = {level: sum(r["ptps"] for r in split if r["level"] == level) for level in LEVELS}
     parts = ", ".join(f"{n:,} {level.upper()}" for level, n in by_level.items() if n)
     smp = next((p for p in boot.phases if p["phase"] == "smp"), None)
-    before = next((p for p in boot.phases if p["phase"] == "window"), None)
-    text = (
+    if smp is None:
+        return (
+            f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map are to become PTEs, "
+            f"but after {plural(row['ptps_linear_map_split'], 'table')} with GFP_ATOMIC ({parts}) "
+            "there is none left."
+        )
+    before = next(p for p in boot.phases if p["phase"] == "window")
+    return (
         f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map become PTEs, "
         f"which takes {row['ptps_linear_map_split']:,} tables with GFP_ATOMIC ({parts}; a PTE "
         f"table maps {format_bytes(1 << geo.page_shift + geo.pmd_order)}), before any pkey can be "
-        "set"
+        f"set: {smp['warnings'] - before['warnings']:,} warnings, "
+        f"{smp['sleeps_in_atomic'] - before['sleeps_in_atomic']:,} sleeps in atomic context, "
+        f"{plural(smp['regions_early'] - before['regions_early'], 'more region')} fetched."
     )
-    if smp and before:
-        text += (
-            f": {smp['warnings'] - before['warnings']:,} warnings, "
-            f"{smp['sleeps_in_atomic'] - before['sleeps_in_atomic']:,} sleeps in atomic context, "
-            f"{plural(smp['regions_early'] - before['regions_early'], 'more region')} fetched"
-        )
-    return text + "."
 
 
 def _mapped(boot: Boot) -> str:

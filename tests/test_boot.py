@@ -148,6 +148,17 @@ def test_boot_that_panics_keeps_what_it_counted():
     assert "The boot ends after buddy" in boot_report.answer(one)[0]
 
 
+def test_split_that_panics_says_how_far_it_got():
+    setup = BootSetup(threads_per_cpu=1, percpu_chunks=1, percpu_unit_bytes=1 << 20)
+    setup = replace(setup, ram=64 << 20, bbml2="late-cpu", allocator="sized-refill")
+    done = boot(setup)
+    assert "Failed to split linear map" in done.row["error"]
+    # room for 60, of which the window takes 43
+    assert (done.row["ptps_early_window"], done.row["ptps_linear_map_split"]) == (43, 17)
+    said = " ".join(boot_report.answer(done))
+    assert "64M of linear map are to become PTEs, but after 17 tables" in said
+
+
 def test_phases_add_up_to_the_result():
     one = boot(BootSetup(nr_cpus=1024))
     assert [row["phase"] for row in one.phases] == list(PHASES)
