@@ -114,6 +114,7 @@ enum kpb_level {
 	KPB_LEVEL_PTE,
 	KPB_LEVEL_PMD,
 	KPB_LEVEL_PUD,
+	KPB_LEVEL_P4D,
 	KPB_NR_LEVELS,
 };
 
@@ -274,6 +275,8 @@ struct kpb_boot_config {
 	uint32_t percpu_populated_bytes; /* of each unit; 0: all of it */
 	/* from VMALLOC_START: what lies below is taken */
 	uint64_t vmalloc_offset_bytes;
+	/* CONFIG_ARM64_VA_BITS; 0: 48, and 47 with pages of 16K */
+	uint32_t va_bits;
 };
 
 struct kpb_config {

@@ -86,7 +86,7 @@ BOOT_CAUSES = (
     "linear_map_split",
     "other_split",
 )
-LEVELS = ("pte", "pmd", "pud")
+LEVELS = ("pte", "pmd", "pud", "p4d")
 MAX_POSSIBLE_CPUS = lib.KPB_MAX_POSSIBLE_CPUS
 MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kpkeys_bench import _ffi, isolate, sysinfo
 from kpkeys_bench.errors import ConfigError, MachineError
-from kpkeys_bench.geometry import format_bytes, geometry, parse_bytes
+from kpkeys_bench.geometry import VA_BITS, format_bytes, geometry, parse_bytes
 from kpkeys_bench.machine import (
     ALLOCATOR_PARAMS,
     BOOT_CAUSES,
@@ -33,7 +33,7 @@ from kpkeys_bench.machine import (
 )
 from kpkeys_bench.results import Row
 from kpkeys_bench.strategy import Strategy
-from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, FREE, OpArray
+from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, FREE, LEVEL_NAMES, OpArray
 from kpkeys_bench.workloads.trace import Trace, load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import Workload, parse_workload
 
@@ -150,7 +150,7 @@ class BootSetup:
         As in `BootConfig`.
     threads_per_cpu, nr_ioremap, ioremap_bytes, percpu_chunks, percpu_unit_bytes : int
         What asks for address space in the early window, as in `BootConfig`.
-    percpu_populated_bytes, vmalloc_offset_bytes : int
+    percpu_populated_bytes, vmalloc_offset_bytes, va_bits : int
         As in `BootConfig`.
     allocator : str
         A name, or a C file.
@@ -186,6 +186,7 @@ class BootSetup:
     percpu_unit_bytes: int = 65536
     percpu_populated_bytes: int = 0
     vmalloc_offset_bytes: int = 0
+    va_bits: int = 0
     allocator: str = "pba"
     variant_param: int = 0
     first_refill_order: int = 0
@@ -205,6 +206,11 @@ class BootSetup:
             object.__setattr__(self, "ram", self.place.ram)
         if self.allocator == "null":
             raise ConfigError("allocator 'null' has no pages to boot with: name another one")
+        if self.va_bits and self.va_bits not in VA_BITS[self.page_size]:
+            raise ConfigError(
+                f"{self.va_bits} VA bits: with {self.page_size} pages give "
+                f"{', '.join(map(str, VA_BITS[self.page_size]))}"
+            )
         if self.ops < 1:
             raise ConfigError(f"{self.ops} operations: give at least 1")
         if not MIN_CPUS <= self.nr_cpus <= MAX_POSSIBLE_CPUS:
@@ -304,6 +310,7 @@ class BootSetup:
             "holes": _regions_text(self.holes),
             "reserved": _regions_text(self.reserved),
             "ram_bytes": row.pop("ram"),
+            "va_bits": self.va_bits or VA_BITS[self.page_size][0],
             "kasan": int(self.kasan),
             "debug_pagealloc": int(self.debug_pagealloc),
             "ops": self.ops if self.workload else 0,
@@ -670,12 +677,13 @@ class _Recorded:
     def rows(self, modelled: Sequence[int]) -> list[Row]:
         """Tables by level, recorded and modelled."""
         early = self.trace.ops[: self.first_user]
+        asked = dict(zip(LEVELS, modelled, strict=True))
         rows = []
-        for i, level in enumerate((*LEVELS, "pgd")):
+        for i, level in enumerate(name.lower() for name in LEVEL_NAMES):
             rows.append(
                 {
                     "level": level,
-                    "model_window_ptps": modelled[i] if i < len(modelled) else 0,
+                    "model_window_ptps": asked.get(level, 0),
                     "recorded_before_user_ptps": _nr_allocs(early, i),
                     "recorded_kernel_ptps": _nr_allocs(self.trace.ops, i, kernel=True),
                     "recorded_all_ptps": _nr_allocs(self.trace.ops, i),

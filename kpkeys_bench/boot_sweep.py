@@ -32,7 +32,7 @@ from kpkeys_bench import sysinfo
 from kpkeys_bench.boot import CLAIM_PTES, LAYOUTS, MIN_CPUS, ORDERS, BootSetup, boot
 from kpkeys_bench.boot_report import plural, rows_table
 from kpkeys_bench.errors import ConfigError, MachineError, ResultError
-from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
+from kpkeys_bench.geometry import PAGE_SHIFTS, VA_BITS, geometry
 from kpkeys_bench.machine import ALLOCATOR_PARAMS, BBML2_CASES, MAX_POSSIBLE_CPUS
 from kpkeys_bench.results import SCHEMA_VERSION, Row, write_text
 from kpkeys_bench.strategy import ALLOCATORS, is_allocator_file
@@ -68,8 +68,8 @@ class Sweep:
     page_sizes, layouts, bbml2, first_orders : tuple of str
         As in `BootSetup`; orders by name (`ORDERS`) or number. Numbers that a page size does not
         have are left out for it.
-    nr_cpus, threads_per_cpu : tuple of int
-        As in `BootSetup`.
+    nr_cpus, threads_per_cpu, va_bits : tuple of int
+        As in `BootSetup`. Numbers of bits that a page size does not have are left out for it.
     kasan : tuple of bool
         As in `BootSetup`.
     allocators : tuple of str
@@ -79,6 +79,7 @@ class Sweep:
     """
 
     page_sizes: tuple[str, ...] = tuple(PAGE_SHIFTS)
+    va_bits: tuple[int, ...] = (0,)
     kasan: tuple[bool, ...] = (False, True)
     layouts: tuple[str, ...] = ("plain",)
     first_orders: tuple[str, ...] = ORDERS
@@ -108,7 +109,9 @@ class Sweep:
         if nr_boots > MAX_BOOTS:
             raise ConfigError(f"{nr_boots:,} boots: give at most {MAX_BOOTS:,}, split the sweep")
         if not self.setups:
-            raise ConfigError("this sweep has no boot: no page size has such a first refill order")
+            raise ConfigError(
+                "this sweep has no boot: no page size has such a first refill order, or VA bits"
+            )
 
     @cached_property
     def setups(self) -> list[BootSetup]:
@@ -116,8 +119,17 @@ class Sweep:
         return list(self._setups())
 
     def _setups(self) -> Iterator[BootSetup]:
-        axes = (self.page_sizes, self.kasan, self.layouts, self.first_orders, self.threads_per_cpu)
-        for page_size, kasan, layout, order, threads in product(*axes):
+        axes = (
+            self.page_sizes,
+            self.va_bits,
+            self.kasan,
+            self.layouts,
+            self.first_orders,
+            self.threads_per_cpu,
+        )
+        for page_size, va_bits, kasan, layout, order, threads in product(*axes):
+            if va_bits and va_bits not in VA_BITS[page_size]:
+                continue
             orders = geometry(page_size).refill_orders
             if order not in ORDERS and not (order.isdecimal() and int(order) in orders):
                 if not order.isdecimal():
@@ -128,6 +140,7 @@ class Sweep:
             fixed = replace(
                 self.base,
                 page_size=page_size,
+                va_bits=va_bits,
                 kasan=kasan,
                 layout=layout,
                 threads_per_cpu=threads,

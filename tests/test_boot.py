@@ -11,7 +11,7 @@ from kpkeys_bench import boot_report, plots
 from kpkeys_bench.boot import LAYOUTS, BootSetup, boot, measure_speed, parse_region
 from kpkeys_bench.cli import main
 from kpkeys_bench.errors import ConfigError
-from kpkeys_bench.geometry import geometry
+from kpkeys_bench.geometry import VA_BITS, geometry
 from kpkeys_bench.machine import PHASES
 
 
@@ -42,6 +42,22 @@ def test_irq_stacks_take_the_tables_that_a_formula_says(page_size, nr_cpus, kasa
     stride = 2 * max(32768 if kasan else 16384, page)
     table_maps = page * geometry(page_size).ptrs_per_table
     assert row["ptes_irq_stacks"] == tables == ceil_div(nr_cpus * stride, table_maps)
+
+
+@pytest.mark.parametrize(
+    ("page_size", "va_bits"),
+    [(page_size, bits) for page_size, widths in VA_BITS.items() for bits in widths],
+)
+def test_va_bits_decide_how_many_upper_tables_the_window_takes(page_size, va_bits):
+    plain = BootSetup(page_size=page_size, nr_cpus=64)
+    one = boot(replace(plain, va_bits=va_bits))
+    # each level translates as many bits as a table has entries; the root is no PTP
+    levels = ceil_div(va_bits - geometry(page_size).page_shift, geometry(page_size).page_shift - 3)
+    assert one.row["va_bits"] == va_bits
+    assert one.row["ptps_early_window"] - one.row["ptes_early_window"] == levels - 2
+    assert one.row["ptes_early_window"] == boot(plain).row["ptes_early_window"]
+    assert one.row["check"] == ""
+    assert one.row["unprotected_end_pages"] == 0
 
 
 @pytest.mark.parametrize(("order", "capacity"), [("block", 508), ("middle", 12), ("last", 0)])
@@ -306,6 +322,8 @@ def test_command_writes_all_tables(tmp_path, capsys):
         (["--nr-cpus", "1"], "1 CPUs: give 2 to 4096"),
         (["--threads-per-cpu", "65"], "65 threads per CPU: give at most 64"),
         (["--allocator", "early-regions=2", "--variant-param", "3"], "give one"),
+        (["--va-bits", "47"], "with 4K pages give 48, 39, 52"),
+        (["--page-size", "16K", "--va-bits", "36", "--ram", "64G"], "36-bit addresses has room"),
         (["--nr-cpus", "many"], "whole numbers"),
         (["--nr-cpus", "2,4"], "--sweep"),
         (["--jobs", "2"], "add --sweep"),

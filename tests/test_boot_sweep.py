@@ -170,6 +170,14 @@ def test_order_by_number_is_for_the_page_sizes_that_have_it():
     assert found == [("4K", "9-4-2"), ("16K", "7-2"), ("64K", "9-5-2")]
 
 
+def test_va_bits_are_for_the_page_sizes_that_have_them():
+    sweep = Sweep(va_bits=(39, 47, 52), nr_cpus=(2,), allocators=("pba",), kasan=(False,))
+    found = [(setup.page_size, setup.va_bits) for setup in sweep.setups]
+    assert sorted(set(found)) == [("16K", 47), ("16K", 52), ("4K", 39), ("4K", 52), ("64K", 52)]
+    with pytest.raises(ConfigError, match="no boot"):
+        Sweep(va_bits=(40,))
+
+
 def test_borders_are_where_the_arithmetic_says():
     (row,) = boot_sweep.borders(Sweep(page_sizes=("4K",), kasan=(False,)))
     # 64 stacks of 32 KB in 2 MB: 16 tables for 1,024; for five each, 16 * 64 / 5, rounded

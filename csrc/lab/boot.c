@@ -20,7 +20,8 @@
 
 static_assert((int)TABLE_PTE == (int)KPB_LEVEL_PTE &&
 	      (int)TABLE_PMD == (int)KPB_LEVEL_PMD &&
-	      (int)TABLE_PUD == (int)KPB_LEVEL_PUD);
+	      (int)TABLE_PUD == (int)KPB_LEVEL_PUD &&
+	      (int)TABLE_P4D == (int)KPB_LEVEL_P4D);
 
 static bool kpb_in_window(const struct kpb_machine *m)
 {

@@ -44,7 +44,7 @@ static void kpb_geometry_fill(struct kpb_geometry *out)
 	out->cont_pte_order = CONT_PTE_SHIFT - PAGE_SHIFT;
 	out->pmd_order = PMD_ORDER;
 	out->cont_pmd_order = CONT_PMD_SHIFT - PAGE_SHIFT;
-	out->pud_order = CONFIG_PGTABLE_LEVELS > 3 ? PUD_SHIFT - PAGE_SHIFT : 0;
+	out->pud_order = pud_sect_supported() ? PUD_SHIFT - PAGE_SHIFT : 0;
 	out->nr_refill_orders = ARRAY_SIZE(default_refill_orders);
 	memcpy(out->refill_orders, default_refill_orders,
 	       sizeof(default_refill_orders));
@@ -207,10 +207,35 @@ static u64 kpb_reserved_pages(const struct kpb_config *config)
 	return nr_pages;
 }
 
+/* The widths of addresses that arm64 can be configured for, by page size. */
+static bool kpb_va_bits_exist(u32 va_bits)
+{
+	switch (va_bits) {
+	case 36:
+	case 47:
+		return PAGE_SHIFT == 14;
+	case 39:
+		return PAGE_SHIFT == 12;
+	case 42:
+		return PAGE_SHIFT == 16;
+	case 48:
+	case 52:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static u32 kpb_va_bits(const struct kpb_boot_config *boot)
+{
+	return boot->va_bits ? boot->va_bits : KPB_DEFAULT_VA_BITS;
+}
+
 /* Everything that boot does has a size that is neither nothing nor too much. */
 static const char *kpb_boot_error(const struct kpb_boot_config *boot)
 {
 	const u64 per_unit = boot->percpu_unit_bytes;
+	const u32 va_bits = kpb_va_bits(boot);
 
 	if (boot->nr_possible_cpus &&
 	    (boot->nr_possible_cpus < 2 ||
@@ -230,7 +255,9 @@ static const char *kpb_boot_error(const struct kpb_boot_config *boot)
 	      boot->percpu_populated_bytes > per_unit ||
 	      !IS_ALIGNED(per_unit | boot->percpu_populated_bytes, PAGE_SIZE))))
 		return "percpu: give up to 64 chunks of units of whole pages to 64M";
-	if (boot->vmalloc_offset_bytes >= VMALLOC_SIZE / 2 ||
+	if (!kpb_va_bits_exist(va_bits))
+		return "va_bits: give 39, 48 or 52 with 4K pages, 36, 47, 48 or 52 with 16K, 42, 48 or 52 with 64K";
+	if (boot->vmalloc_offset_bytes >= 1ULL << (va_bits - 3) ||
 	    !IS_ALIGNED(boot->vmalloc_offset_bytes, PAGE_SIZE))
 		return "vmalloc_offset: give whole pages below half of the area";
 	return NULL;
@@ -251,6 +278,14 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 		snprintf(msg, KPB_MSG_BYTES,
 			 "ram of %llu bytes: give 64M to 1T",
 			 (unsigned long long)config->ram_bytes);
+		return -EINVAL;
+	}
+	if (config->ram_bytes > 1ULL << (kpb_va_bits(&config->boot) - 1)) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "ram of %llu bytes: the linear map of %u-bit addresses has room for %llu",
+			 (unsigned long long)config->ram_bytes,
+			 kpb_va_bits(&config->boot),
+			 1ULL << (kpb_va_bits(&config->boot) - 1));
 		return -EINVAL;
 	}
 	if (!IS_ALIGNED(config->ram_bytes, PAGE_SIZE)) {
@@ -394,6 +429,8 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 		config->nr_cpus = KPB_DEFAULT_CPUS;
 	if (!config->boot.nr_possible_cpus)
 		config->boot.nr_possible_cpus = KPB_DEFAULT_POSSIBLE_CPUS;
+	config->boot.va_bits = kpb_va_bits(&config->boot);
+	m->pgtable_levels = ARM64_HW_PGTABLE_LEVELS(config->boot.va_bits);
 	if (!config->variant_param)
 		config->variant_param =
 			kpb_allocators[config->allocator].default_param;
@@ -421,7 +458,7 @@ static int kpb_granule_create(const struct kpb_config *config,
 	if (ret)
 		return ret;
 	/* swapper_pg_dir wants its alignment */
-	m = aligned_alloc(64, ALIGN(sizeof(*m), 64));
+	m = aligned_alloc(KPB_ROOT_ALIGN, ALIGN(sizeof(*m), KPB_ROOT_ALIGN));
 	if (!m)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
@@ -675,18 +712,14 @@ static int64_t kpb_granule_pageblock_types(uint8_t *out, uint64_t nr)
 static u64 kpb_leaf_desc(unsigned long pfn)
 {
 	unsigned long addr = (unsigned long)page_address(pfn_to_page(pfn));
-	pud_t *pudp;
 	pmd_t *pmdp, pmd;
-	pgd_t *pgdp;
+	pud_t *pudp;
 
 	if (pfn < kpb_this->zone.zone_start_pfn ||
 	    pfn >= kpb_this->zone.zone_end_pfn)
 		return 0;
-	pgdp = pgd_offset_k(addr);
-	if (!pgd_present(pgdp_get(pgdp)))
-		return 0;
-	pudp = pud_offset(pgdp, addr);
-	if (!pud_present(pudp_get(pudp)))
+	pudp = kpb_pud_of(addr);
+	if (!pudp || !pud_present(pudp_get(pudp)))
 		return 0;
 	if (pud_leaf(pudp_get(pudp)))
 		return pud_val(pudp_get(pudp));

@@ -57,6 +57,12 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 
 @click.command("boot")
 @_axis("--page-size", "4K, 16K or 64K.  [default: 4K; sweep: all]", "SIZE")
+@_axis(
+    "--va-bits",
+    "Of the kernel's addresses: 4K: 39, 48, 52; 16K: 36, 47, 48, 52; 64K: 42, 48, 52.  "
+    "[default: 48; 16K: 47]",
+    "N",
+)
 @_axis("--nr-cpus", "Possible CPUs, 2 to 4096.  [default: 512; sweep: 2,512,1024,4096]", "N")
 @click.option(
     "--kasan/--no-kasan",
@@ -159,6 +165,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 def boot_command(
     *,
     page_size: list[str],
+    va_bits: list[str],
     nr_cpus: list[str],
     kasan: bool | None,
     bbml2: list[str],
@@ -216,6 +223,7 @@ def boot_command(
     )
     cpus = _whole(nr_cpus, "--nr-cpus")
     threads = _whole(threads_per_cpu, "--threads-per-cpu")
+    bits = _whole(va_bits, "--va-bits")
     if sweep:
         if recorded or plot_file or variant_param:
             raise ConfigError(
@@ -224,6 +232,7 @@ def boot_command(
             )
         axes: dict[str, Any] = {
             "page_sizes": tuple(page_size),
+            "va_bits": bits,
             "kasan": () if kasan is None else (kasan,),
             "layouts": tuple(layout),
             "first_orders": tuple(first_refill_order),
@@ -245,6 +254,7 @@ def boot_command(
     setup = replace(
         base,
         page_size=_one(page_size, "4K", "--page-size"),
+        va_bits=_one(bits, 0, "--va-bits"),
         nr_cpus=_one(cpus, 512, "--nr-cpus"),
         bbml2=_one(bbml2, "all", "--bbml2"),
         kasan=bool(kasan),
