@@ -446,6 +446,11 @@ struct kpb_boot_counters {
 	uint64_t tracked_region_pages;
 	uint64_t untracked_regions;
 	uint64_t untracked_region_pages; /* pages without the pkey */
+	/* what it takes to remember them all: ranges of a list that joins a
+	 * region to the one before it where they touch, or frames from the first
+	 * to the last */
+	uint64_t early_ranges;
+	uint64_t early_span_pages;
 	uint64_t unprotected_page_ptps;	 /* integral over PTPs asked for */
 	/* the vmalloc area */
 	uint64_t vmalloc_areas;

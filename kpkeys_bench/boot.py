@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kpkeys_bench import _ffi, isolate, sysinfo
 from kpkeys_bench.errors import ConfigError, MachineError
@@ -21,7 +20,6 @@ from kpkeys_bench.machine import (
     BOOT_CAUSES,
     CAUSES,
     DEFAULT_PHYS_BASE,
-    EVENT_KINDS,
     LEVELS,
     MAX_POSSIBLE_CPUS,
     PHASES,
@@ -416,7 +414,6 @@ def boot(setup: BootSetup, *, recorded: bool = False, speed: bool = False) -> Bo
 def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
     run = _Run(setup, _Recorded(setup) if recorded else None)
     with setup.machine() as machine:
-        machine.record(_event_room(setup))
         error = run.to_the_end(machine)
         row = setup.identity() | run.columns(machine) | {"error": error}
         broken = "" if error else _broken(machine)
@@ -439,19 +436,6 @@ def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
 def _has_regions(setup: BootSetup, row: Row) -> bool:
     """Does the allocator keep pages together? On a map of PTEs from the start v6 is noblock."""
     return row["early_regions"] > 0 or setup.strategy().is_file
-
-
-def _event_room(setup: BootSetup) -> int:
-    """Events to keep so that none of a phase is lost: four for each table, and some to spare."""
-    geo = geometry(setup.page_size)
-    table_bytes = 1 << (geo.page_shift + geo.pmd_order)
-    # stacks lie twice their size apart; a chunk of per-CPU memory has a unit for each CPU
-    stack_bytes = 2 * max((16 << 10) << setup.kasan, 1 << geo.page_shift)
-    per_cpu = (1 + setup.threads_per_cpu) * stack_bytes
-    per_cpu += setup.percpu_chunks * setup.percpu_unit_bytes
-    in_window = setup.nr_cpus * per_cpu // table_bytes + setup.nr_ioremap
-    splits = setup.bbml2 in {"boot-only", "late-cpu"}
-    return (1 << 13) + 6 * max(in_window, setup.ram // table_bytes if splits else 0)
 
 
 def _broken(machine: Machine) -> str:
@@ -483,8 +467,6 @@ class _Run:
         self.setup = setup
         self.recorded = recorded
         self.phases: list[Row] = []
-        self.early: list[npt.NDArray[np.void]] = []
-        self.whole = True
 
     def to_the_end(self, machine: Machine) -> str:
         """Run all phases; why the machine stopped, empty if it did not."""
@@ -495,7 +477,6 @@ class _Run:
                     self.recorded.replay_window(machine)
                 if phase == "running":
                     self._work(machine)
-                self._note_refills(machine, phase)
                 self.phases.append(phase_row(machine, phase))
         except MachineError as error:
             if not machine.stopped():
@@ -515,29 +496,6 @@ class _Run:
                 self.recorded.free_all(machine)
             for ops, repeat in workload.batches(self.setup.ops, self.setup.seed):
                 machine.replay(ops, repeat)
-
-    def _note_refills(self, machine: Machine, phase: str) -> None:
-        """Remember what was fetched before late initialisation."""
-        if phase not in _IN_WINDOW:
-            return
-        events = machine.events()
-        self.early.append(events[events["kind"] == EVENT_KINDS.index("refill")])
-        if phase == "smp":
-            # what comes later is of no interest
-            machine.record(0)
-
-    def _deferral(self, regions: int) -> Row:
-        """What a list of ranges, or marks, would have to remember; None if it is not known."""
-        refills = np.concatenate(self.early) if self.early else np.zeros(0, dtype=[("a", "u8")])
-        if len(refills) != regions or not regions:
-            return {"deferred_ranges": None if regions else 0, "deferred_span_pages": None}
-        start = refills["a"].astype(np.int64)
-        end = start + (1 << refills["b"].astype(np.int64))
-        touches = (start[1:] == end[:-1]) | (end[1:] == start[:-1])
-        return {
-            "deferred_ranges": 1 + int(np.count_nonzero(~touches)),
-            "deferred_span_pages": int(end.max() - start.min()),
-        }
 
     def _unprotected_elsewhere(self, boot_counters: Counts) -> int | None:
         """Pages outside the regions of the window that have no pkey after late initialisation."""
@@ -565,7 +523,8 @@ class _Run:
             "early_region_pages": boot_counters["early_region_pages"],
             "regions_tracked": boot_counters["tracked_regions"],
             "regions_untracked": boot_counters["untracked_regions"],
-            **self._deferral(boot_counters["early_regions"]),
+            "deferred_ranges": boot_counters["early_ranges"],
+            "deferred_span_pages": boot_counters["early_span_pages"],
             "unprotected_end_pages": state["unprotected_pages"],
             "unprotected_region_pages": boot_counters["untracked_region_pages"],
             "unprotected_other_pages": self._unprotected_elsewhere(boot_counters),

@@ -133,7 +133,7 @@ def answer(boot: Boot) -> list[str]:
         lines.append(f"The boot ends after {done}: {row['error']}.")
     if row["phases"] >= 3:
         lines += _window_in_words(boot)
-    if row["ptps_linear_map_split"]:
+    if row["ptps_linear_map_split"] or _hints_lost(boot):
         lines.append(_split_in_words(boot))
     if not row["error"]:
         lines += _end_in_words(boot)
@@ -178,6 +178,12 @@ def _with_recorded(tables: int) -> str:
     return f"; with the {plural(tables, 'table')} of the recorded kernel" if tables else ""
 
 
+def _hints_lost(boot: Boot) -> int:
+    """Splits of the phase in which secondary CPUs come online."""
+    splits = {phase["phase"]: int(phase["splits"]) for phase in boot.phases}
+    return splits["smp"] - splits["window"] if "smp" in splits else 0
+
+
 def _split_in_words(boot: Boot) -> str:
     row, setup = boot.row, boot.setup
     geo = geometry(setup.page_size)
@@ -192,6 +198,12 @@ def _split_in_words(boot: Boot) -> str:
             "there is none left."
         )
     before = next(p for p in boot.phases if p["phase"] == "window")
+    if not row["ptps_linear_map_split"]:
+        return (
+            f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map are in tables of "
+            f"PTEs already, so that takes no table; {plural(_hints_lost(boot), 'contPTE group')} "
+            "become PTEs."
+        )
     return (
         f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map become PTEs, "
         f"which takes {row['ptps_linear_map_split']:,} tables with GFP_ATOMIC ({parts}; a PTE "
@@ -310,11 +322,15 @@ def page(boot: Boot) -> RenderableType:
 
 def tables(boot: Boot) -> dict[str, list[Row]]:
     """All tables by name, those that are empty left out; rows say which boot they belong to."""
+    return {name: rows for name, rows in _tables(boot).items() if rows}
+
+
+def _tables(boot: Boot) -> dict[str, list[Row]]:
     key = {
         name: boot.row[name]
         for name in ("allocator", "variant", "page_size", "nr_cpus", "kasan", "bbml2", "ram_bytes")
     }
-    found = {
+    return {
         "boots": [boot.row],
         "phases": [key | row for row in boot.phases],
         "causes": [key | row for row in boot.causes],
@@ -322,7 +338,6 @@ def tables(boot: Boot) -> dict[str, list[Row]]:
         "recorded": [key | row for row in boot.recorded],
         "speed": [key | row for row in boot.speed],
     }
-    return {name: rows for name, rows in found.items() if rows}
 
 
 def to_json(boot: Boot, target: str) -> list[Path]:
@@ -332,13 +347,20 @@ def to_json(boot: Boot, target: str) -> list[Path]:
 
 
 def to_csv(boot: Boot, target: str) -> list[Path]:
-    """The result row to `target` and the other tables beside it; ``-`` takes the row alone."""
+    """The result row to `target` and the other tables beside it; ``-`` takes the row alone.
+
+    The file of a table that this boot does not have is removed: it would be of another boot.
+    """
     written = []
     base = Path(target)
-    for name, rows in tables(boot).items():
+    beside = os.fspath(target) != "-" and not is_special(base)
+    for name, rows in _tables(boot).items():
         text = csv_text(pd.DataFrame.from_records(rows))
+        path = base.with_name(f"{base.stem}-{name}{base.suffix}")
         if name == "boots":
             written += write_text(target, text)
-        elif os.fspath(target) != "-" and not is_special(base):
-            written += write_text(base.with_name(f"{base.stem}-{name}{base.suffix}"), text)
+        elif beside and rows:
+            written += write_text(path, text)
+        elif beside:
+            path.unlink(missing_ok=True)
     return written

@@ -70,6 +70,8 @@ class Sweep:
         have are left out for it.
     nr_cpus, threads_per_cpu, va_bits : tuple of int
         As in `BootSetup`. Numbers of bits that a page size does not have are left out for it.
+    rams : tuple of int
+        Bytes of RAM; `base` has them if there are none. A layout with a size of its own comes once.
     kasan : tuple of bool
         As in `BootSetup`.
     allocators : tuple of str
@@ -80,8 +82,9 @@ class Sweep:
 
     page_sizes: tuple[str, ...] = tuple(PAGE_SHIFTS)
     va_bits: tuple[int, ...] = (0,)
+    rams: tuple[int, ...] = ()
     kasan: tuple[bool, ...] = (False, True)
-    layouts: tuple[str, ...] = ("plain",)
+    layouts: tuple[str, ...] = ("plain", "crashkernel-1G", "firmware-64M")
     first_orders: tuple[str, ...] = ORDERS
     threads_per_cpu: tuple[int, ...] = (4,)
     bbml2: tuple[str, ...] = ("all", "late-cpu")
@@ -104,7 +107,7 @@ class Sweep:
         for name in self.allocators:
             split_allocator(name)
         nr_boots = math.prod(
-            len(getattr(self, axis.name)) for axis in fields(self) if axis.name != "base"
+            len(getattr(self, axis.name) or (0,)) for axis in fields(self) if axis.name != "base"
         )
         if nr_boots > MAX_BOOTS:
             raise ConfigError(f"{nr_boots:,} boots: give at most {MAX_BOOTS:,}, split the sweep")
@@ -122,13 +125,16 @@ class Sweep:
         axes = (
             self.page_sizes,
             self.va_bits,
+            self.rams or (self.base.ram,),
             self.kasan,
             self.layouts,
             self.first_orders,
             self.threads_per_cpu,
         )
-        for page_size, va_bits, kasan, layout, order, threads in product(*axes):
+        for page_size, va_bits, ram, kasan, layout, order, threads in product(*axes):
             if va_bits and va_bits not in VA_BITS[page_size]:
+                continue
+            if LAYOUTS[layout].ram is not None and ram != axes[2][0]:
                 continue
             orders = geometry(page_size).refill_orders
             if order not in ORDERS and not (order.isdecimal() and int(order) in orders):
@@ -141,6 +147,7 @@ class Sweep:
                 self.base,
                 page_size=page_size,
                 va_bits=va_bits,
+                ram=ram,
                 kasan=kasan,
                 layout=layout,
                 threads_per_cpu=threads,
@@ -496,6 +503,34 @@ def remedies(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> list[Row]:
     return found
 
 
+def fallbacks(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> list[Row]:
+    """What each layout did to the first refill of pba with v6's whole list of orders."""
+    found = []
+    for page_size, layout in product(sweep.page_sizes, sweep.layouts):
+        whole = "-".join(map(str, geometry(page_size).refill_orders))
+        own = [
+            row
+            for row in rows
+            if (row["page_size"], row["layout"], row["allocator"], row["refill_orders"])
+            == (page_size, layout, "pba", whole)
+        ]
+        good = [row for row in own if not row["error"]]
+        orders = sorted({int(row["first_refill_order"]) for row in good}, reverse=True)
+        if own:
+            found.append(
+                {
+                    "page_size": page_size,
+                    "layout": layout,
+                    "first_refill_orders": " ".join(map(str, orders)),
+                    "boots": len(own),
+                    "panics": len(own) - len(good),
+                    "boots_forgetting": sum(row["regions_untracked"] != "0" for row in good),
+                    "forgotten_max_pages": _most(good, "unprotected_region_pages"),
+                }
+            )
+    return found
+
+
 def _most(rows: Sequence[Mapping[str, str]], column: str) -> int | None:
     return max((int(row[column]) for row in rows if row[column]), default=None)
 
@@ -571,11 +606,15 @@ def _memory_in_words(row: Row) -> str:
 
 def page(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> tuple[RenderableType, dict[str, Any]]:
     """Tables and sentences for people, and the same as a document for machines."""
-    limits, costs = borders(sweep), remedies(sweep, rows)
+    limits, costs, layouts = borders(sweep), remedies(sweep, rows), fallbacks(sweep, rows)
     lines = answer(sweep, limits, costs)
     shown = Group(
         Text("Up to how many CPUs (found by bisection, pba, 64 GB or more)", style="italic"),
         rows_table(limits),
+        Text(
+            "The first refill of pba, by layout of RAM (v6's whole list of orders)", style="italic"
+        ),
+        rows_table(layouts),
         Text("What is left, and what it costs", style="italic"),
         rows_table([_short(row) for row in costs]),
         *(Text(line) for line in lines),
@@ -584,6 +623,7 @@ def page(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> tuple[RenderableTyp
         "schema": SCHEMA_VERSION,
         "sweep": sweep.digest(),
         "borders": limits,
+        "layouts": layouts,
         "remedies": costs,
         "answer": lines,
         "boots": [_typed(row) for row in rows],

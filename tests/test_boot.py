@@ -316,6 +316,32 @@ def test_command_writes_all_tables(tmp_path, capsys):
     assert (tmp_path / "boot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_second_boot_leaves_no_table_of_the_first_beside_its_own(tmp_path):
+    target = str(tmp_path / "boot.csv")
+    main_status(
+        ["boot", "--nr-cpus", "8", "--bbml2", "late-cpu", "--ram", "256M", "--csv", target], 0
+    )
+    assert (tmp_path / "boot-speed.csv").exists()
+    main_status(["boot", "--nr-cpus", "8", "--csv", target], 0)
+    assert not (tmp_path / "boot-speed.csv").exists()
+    assert (tmp_path / "boot-phases.csv").exists()
+
+
+def test_split_that_needs_no_table_is_told(capsys):
+    options = ["--page-size", "16K", "--layout", "firmware-128M", "--bbml2", "late-cpu"]
+    main_status(["boot", "--nr-cpus", "2", *options], 0)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "takes no table; 32 contPTE groups become PTEs" in out
+
+
+def test_populated_part_of_a_unit_decides_how_many_tables_it_takes():
+    # a unit of 8 MB spans four PTE tables; of its first page, one
+    setup = BootSetup(nr_cpus=2, percpu_chunks=1, percpu_unit_bytes=8 << 20)
+    whole = boot(setup).row["ptes_early_window"]
+    part = boot(replace(setup, percpu_populated_bytes=4096)).row["ptes_early_window"]
+    assert whole - part == 2 * (4 - 1)
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

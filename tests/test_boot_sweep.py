@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from kpkeys_bench.errors import ConfigError, ResultError
 
 SMALL = Sweep(
     page_sizes=("4K",),
+    layouts=("plain",),
     nr_cpus=(2, 64, 256),
     allocators=("pba", "early-regions=2", "deferred-list"),
     base=BootSetup(ram=256 << 20),
@@ -165,7 +167,13 @@ def test_definition_that_makes_no_sense_is_refused(axes, complaint):
 
 
 def test_order_by_number_is_for_the_page_sizes_that_have_it():
-    sweep = Sweep(first_orders=("7", "9"), nr_cpus=(2,), allocators=("pba",), kasan=(False,))
+    sweep = Sweep(
+        first_orders=("7", "9"),
+        nr_cpus=(2,),
+        allocators=("pba",),
+        kasan=(False,),
+        layouts=("plain",),
+    )
     found = [(s.page_size, s.strategy().orders_text) for s in sweep.setups if s.bbml2 == "all"]
     assert found == [("4K", "9-4-2"), ("16K", "7-2"), ("64K", "9-5-2")]
 
@@ -176,6 +184,35 @@ def test_va_bits_are_for_the_page_sizes_that_have_them():
     assert sorted(set(found)) == [("16K", 47), ("16K", 52), ("4K", 39), ("4K", 52), ("64K", 52)]
     with pytest.raises(ConfigError, match="no boot"):
         Sweep(va_bits=(40,))
+
+
+def test_ram_is_an_axis_but_for_layouts_that_have_a_size():
+    sweep = Sweep(
+        page_sizes=("4K",),
+        rams=(1 << 30, 2 << 30),
+        kasan=(False,),
+        layouts=("plain", "firmware-64M"),
+        first_orders=("block",),
+        bbml2=("all",),
+        nr_cpus=(2,),
+        allocators=("pba",),
+    )
+    found = [(setup.layout, setup.ram >> 20) for setup in sweep.setups]
+    assert found == [("plain", 1024), ("firmware-64M", 64), ("plain", 2048)]
+
+
+def test_layouts_say_what_the_first_refill_got(tmp_path):
+    sweep = replace(
+        SMALL, layouts=("plain", "firmware-64M"), bbml2=("all",), kasan=(False,), nr_cpus=(2, 64)
+    )
+    rows = boot_sweep.run(sweep, str(tmp_path / "sweep.csv"), jobs=1)
+    plain, firmware = boot_sweep.fallbacks(sweep, rows)
+    assert (plain["first_refill_orders"], plain["boots"], plain["boots_forgetting"]) == ("9", 2, 0)
+    # order 4 is good for 12, and 64 CPUs with 5 stacks of 32 KB each need 5 PTE tables and 2 above
+    assert firmware["first_refill_orders"] == "4"
+    assert firmware["boots"] == 2
+    assert firmware["panics"] == 0
+    assert firmware["boots_forgetting"] == 0
 
 
 def test_borders_are_where_the_arithmetic_says():
@@ -205,6 +242,7 @@ def test_command_writes_rows_and_the_answer(tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("sweep.csv", "sweep.json")]
     options = ["--page-size", "4K", "--nr-cpus", "2,4096", "--bbml2", "all", "--no-kasan"]
     options += ["--allocator", "pba", "--first-refill-order", "block", "--jobs", "1"]
+    options += ["--layout", "plain"]
     with pytest.raises(SystemExit) as ended:
         main(["boot", "--sweep", *options, "--csv", files[0], "--json", files[1]])
     assert ended.value.code == 0

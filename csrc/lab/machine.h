@@ -122,6 +122,8 @@ struct kpb_boot {
 	struct kpb_early_region *early_regions;
 	unsigned long nr_early_regions;
 	unsigned long max_early_regions;
+	unsigned long early_start_pfn;
+	unsigned long early_end_pfn;
 };
 
 struct kpb_task;

@@ -22,7 +22,7 @@ from kpkeys_bench.cli.base import (
     outputs,
 )
 from kpkeys_bench.errors import ConfigError, KpbError
-from kpkeys_bench.geometry import format_bytes
+from kpkeys_bench.geometry import format_bytes, parse_bytes
 from kpkeys_bench.machine import BBML2_CASES, RODATA_CASES
 from kpkeys_bench.report import wide_console
 from kpkeys_bench.strategy import is_allocator_file
@@ -93,12 +93,10 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 )
 @_axis("--layout", f"{', '.join(LAYOUTS)}.  [default: plain]", "NAME")
 @_axis("--threads-per-cpu", "Stacks of each CPU beyond its IRQ stack.  [default: 4]", "N")
-@click.option(
+@_axis(
     "--ram",
-    default=format_bytes(booting.DEFAULT_RAM),
-    show_default=True,
-    callback=nr_bytes,
-    help="Unless the layout says.",
+    f"Unless the layout says.  [default: {format_bytes(booting.DEFAULT_RAM)}]",
+    "SIZE",
 )
 @click.option(
     "--hole", "holes", multiple=True, metavar="OFFSET+SIZE", help="No RAM there; repeatable."
@@ -129,6 +127,13 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     show_default=True,
     callback=nr_bytes,
     help="Of each CPU in a chunk.",
+)
+@click.option(
+    "--percpu-populated",
+    default="0",
+    show_default=True,
+    callback=nr_bytes,
+    help="How much of each unit gets pages; 0: all.",
 )
 @click.option(
     "--vmalloc-offset",
@@ -174,13 +179,14 @@ def boot_command(
     first_refill_order: list[str],
     layout: list[str],
     threads_per_cpu: list[str],
-    ram: int,
+    ram: list[str],
     holes: tuple[str, ...],
     reserved: tuple[str, ...],
     nr_ioremap: int,
     ioremap_bytes: int,
     percpu_chunks: int,
     percpu_unit: int,
+    percpu_populated: int,
     vmalloc_offset: int,
     static_pgtables: int,
     debug_pagealloc: bool,
@@ -206,13 +212,13 @@ def boot_command(
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
     base = booting.BootSetup(
-        ram=ram,
         debug_pagealloc=debug_pagealloc,
         rodata=rodata,
         nr_ioremap=nr_ioremap,
         ioremap_bytes=ioremap_bytes,
         percpu_chunks=percpu_chunks,
         percpu_unit_bytes=percpu_unit,
+        percpu_populated_bytes=percpu_populated,
         vmalloc_offset_bytes=vmalloc_offset,
         holes=tuple(map(booting.parse_region, holes)),
         reserved=tuple(map(booting.parse_region, reserved)),
@@ -224,6 +230,7 @@ def boot_command(
     cpus = _whole(nr_cpus, "--nr-cpus")
     threads = _whole(threads_per_cpu, "--threads-per-cpu")
     bits = _whole(va_bits, "--va-bits")
+    rams = tuple(map(parse_bytes, ram))
     if sweep:
         if recorded or plot_file or variant_param:
             raise ConfigError(
@@ -233,6 +240,7 @@ def boot_command(
         axes: dict[str, Any] = {
             "page_sizes": tuple(page_size),
             "va_bits": bits,
+            "rams": rams,
             "kasan": () if kasan is None else (kasan,),
             "layouts": tuple(layout),
             "first_orders": tuple(first_refill_order),
@@ -255,6 +263,7 @@ def boot_command(
         base,
         page_size=_one(page_size, "4K", "--page-size"),
         va_bits=_one(bits, 0, "--va-bits"),
+        ram=_one(rams, booting.DEFAULT_RAM, "--ram"),
         nr_cpus=_one(cpus, 512, "--nr-cpus"),
         bbml2=_one(bbml2, "all", "--bbml2"),
         kasan=bool(kasan),

@@ -494,6 +494,60 @@ static void boot_va_bits_must_exist_and_have_room(struct kunit *test)
 					config.ram_bytes > 1ULL << 40);
 }
 
+/*
+ * A region whose pkey was set half way only is one that was forgotten, by half.
+ * It is smaller than a block, which would have one pkey as a whole.
+ */
+static void boot_region_that_is_keyed_by_half_is_untracked(struct kunit *test)
+{
+	struct kpb_config config = boot_config(BOX_PBA, 2);
+	const struct kpb_fault fault = {
+		.mode = KPB_FAULT_NTH,
+		.n = 1,
+		.half = 1,
+		.pkey = KPKEYS_PKEY_PGTABLES,
+	};
+
+	box_refill_orders(&config, BOX_CONT_PTE_ORDER, BOX_MIN_ORDER, 0);
+	box_create(test, &config);
+	boot_phases(test, KPB_PHASE_LINEAR_MAP, KPB_PHASE_SMP);
+	KUNIT_ASSERT_EQ(test, box_granule.set_fault(KPB_POINT_SET_PKEY, &fault),
+			0);
+	boot_phases(test, KPB_PHASE_LATE_INIT, KPB_PHASE_LATE_INIT);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_regions, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().tracked_regions, 0);
+	KUNIT_EXPECT_EQ(test, boot_counters().untracked_regions, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().untracked_region_pages,
+			1UL << (BOX_CONT_PTE_ORDER - 1));
+}
+
+/* What a list of ranges, or a walk, would have to remember: by hand. */
+static void boot_ranges_join_what_touches(struct kunit *test)
+{
+	struct kpb_config config = boot_config(BOX_PBA, 2);
+	unsigned long p;
+
+	box_create(test, &config);
+	p = box_block_pfn(2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 0);
+	kpb_note_early_region(p, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 4);
+	/* behind it, before the last one, and somewhere else */
+	kpb_note_early_region(p + 4, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	kpb_note_early_region(p + 2, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 8);
+	kpb_note_early_region(p - 16, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 24);
+	/* it touches the one before the last, which a list does not look at */
+	kpb_note_early_region(p + 8, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 32);
+}
+
 /* CPUs and what they tolerate */
 
 static const struct {
@@ -900,6 +954,8 @@ static const struct kunit_case boot_cases[] = {
 	KUNIT_CASE_PARAM(boot_irq_stacks_take_these_tables,
 			 boot_irq_stacks_gen_params),
 	KUNIT_CASE(boot_irq_stacks_depend_on_the_offset),
+	KUNIT_CASE(boot_region_that_is_keyed_by_half_is_untracked),
+	KUNIT_CASE(boot_ranges_join_what_touches),
 	KUNIT_CASE_PARAM(boot_va_bits_decide_about_upper_tables,
 			 boot_va_bits_gen_params),
 	KUNIT_CASE_PARAM(boot_va_bits_leave_splits_alone,
