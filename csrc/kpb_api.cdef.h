@@ -451,7 +451,7 @@ struct kpb_boot_counters {
 	 * to the last */
 	uint64_t early_ranges;
 	uint64_t early_span_pages;
-	uint64_t unprotected_page_ptps;	 /* integral over PTPs asked for */
+	uint64_t unprotected_page_ptps; /* integral over PTPs asked for */
 	/* the vmalloc area */
 	uint64_t vmalloc_areas;
 	uint64_t vmalloc_pages; /* of the buddy, mapped there */
