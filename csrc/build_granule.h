@@ -39,6 +39,7 @@
 #include "lab/machine.c"
 #include "lab/check.c"
 #include "lab/replay.c"
+#include "lab/system.c"
 #include "lab/task.c"
 
 #define KPB_GRANULE                                             \

@@ -408,6 +408,7 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 	for (i = 0; i < KPB_MAX_TASKS; i++)
 		m->tasks[i].pid = (int)i;
 	m->curr = &m->tasks[0];
+	kpb_system_init(&m->system);
 	mutex_init(&m->pgtable_split_lock);
 	m->pgtable_split_lock.name = "pgtable_split_lock";
 }

@@ -13,6 +13,8 @@
 #include <linux/mutex.h>
 #include <linux/shrinker.h>
 
+#include "system.h"
+
 struct kpb_allocator_ops;
 
 /* What the operation at hand did; decides its path. */
@@ -186,6 +188,7 @@ struct kpb_machine {
 	unsigned long nr_vmalloc_ptps;	/* handed out to the vmalloc area */
 	unsigned long nr_vmalloc_pages; /* of the buddy, mapped there */
 	unsigned long nr_pinned;
+	struct kpb_system system; /* what neither it nor a slot owns */
 	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
 	unsigned long nr_in_flight; /* fetched, not protected yet */

@@ -22,4 +22,5 @@
 #include "variant_kunit.c"
 #include "vmalloc_kunit.c"
 #include "vmscan_kunit.c"
+#include "system_kunit.c"
 #include "task_kunit.c"
