@@ -31,6 +31,7 @@
 #include "allocators/sized_refill.c"
 
 #include "lab/aged.c"
+#include "lab/background.c"
 #include "lab/dispatch.c"
 #include "lab/boot.c"
 #include "lab/event.c"

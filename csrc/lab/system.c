@@ -66,7 +66,7 @@ static void kpb_system_count(enum kpb_system_kind kind, long nr_pages)
  * @order: how many
  * @kind: what they are used for; they are its youngest
  */
-__maybe_unused void kpb_system_add(struct page *page, unsigned int order,
+void kpb_system_add(struct page *page, unsigned int order,
 		    enum kpb_system_kind kind)
 {
 	kpb_system_mark(page, order, kind);
@@ -78,7 +78,7 @@ __maybe_unused void kpb_system_add(struct page *page, unsigned int order,
  * kpb_system_del() - they are the caller's, who gives them to the buddy
  * @page: the first page, as it was added
  */
-__maybe_unused void kpb_system_del(struct page *page)
+void kpb_system_del(struct page *page)
 {
 	unsigned int order = kpb_system_order(page);
 
@@ -86,6 +86,7 @@ __maybe_unused void kpb_system_del(struct page *page)
 	list_del(&page->lru);
 	memset(kpb_page_type(page_to_pfn(page)), 0, 1UL << order);
 	kpb_system_count(kpb_system_kind(page), -(1L << order));
+	page->mapping = NULL;
 }
 
 /**
@@ -102,4 +103,5 @@ void kpb_system_move(struct page *page, struct page *dst)
 	list_add(&dst->lru, &page->lru);
 	list_del(&page->lru);
 	memset(kpb_page_type(page_to_pfn(page)), 0, 1UL << order);
+	kpb_background_moved(page, dst);
 }

@@ -4,6 +4,7 @@
 #define PAGE_SHIFT 16
 
 #include "aged_kunit.c"
+#include "background_kunit.c"
 #include "boot_kunit.c"
 #include "check_kunit.c"
 #include "compaction_kunit.c"
