@@ -117,17 +117,15 @@ def _differences(one: Background, other: Background) -> dict[str, int]:
 
 BACKGROUNDS: Final[Mapping[str, Background]] = {
     NONE: Background(),
-    "light": Background(
-        resident=10, cache=100, table=2, read=250, slab=3, kernel=10, thp=5, life=2_000
-    ),
+    "light": Background(resident=10, cache=100, table=1, read=125, slab=1, kernel=10, thp=5),
     "desktop": Background(
-        resident=40, cache=100, table=8, read=1000, slab=10, kernel=40, thp=20, burst=8192
+        resident=40, cache=100, table=4, read=500, slab=5, kernel=40, thp=20, burst=8192
     ),
     "server": Background(
-        resident=60, cache=100, table=8, read=4000, slab=40, kernel=40, thp=100, burst=32768
+        resident=60, cache=100, table=4, read=4000, slab=40, kernel=40, thp=100, burst=32768
     ),
     "pressure": Background(
-        resident=90, cache=100, table=8, read=1000, slab=10, kernel=40, thp=20, burst=8192
+        resident=90, cache=100, table=4, read=500, slab=5, kernel=40, thp=20, burst=8192
     ),
 }
 """Named mixes; what each stands for is in ``BACKGROUND_HELP``."""
@@ -135,7 +133,7 @@ BACKGROUNDS: Final[Mapping[str, Background]] = {
 BACKGROUND_HELP: Final[Mapping[str, str]] = {
     NONE: "no other memory is used, and kswapd never runs",
     "light": "an idle machine: page cache everywhere, a quarter of desktop's rates",
-    "desktop": "a build: a process reads 128 KB and keeps 16 pages under each PTE table",
+    "desktop": "a build: processes read 500 pages of files and make 40 slabs for 1000 operations",
     "server": "much is read, with bursts of 128 MB; 100 huge pages for a million operations",
     "pressure": "desktop where processes that stay hold 90 % of RAM",
 }

@@ -181,6 +181,29 @@ void kpb_background_wake(void)
 	m->background_left = 1;
 }
 
+/* From here on what the buddy counts is the background's ... */
+static void kpb_background_begin(void)
+{
+	struct kpb_counters *c = &kpb_this->counters;
+
+	kpb_this->background.running = true;
+	c->background_slowpath_entries -= c->slowpath_entries;
+	c->background_allocstall -= c->allocstall;
+	c->background_compact_stall -= c->compact_stall;
+}
+
+/* ... up to here. */
+static void kpb_background_end(void)
+{
+	struct kpb_counters *c = &kpb_this->counters;
+
+	kpb_this->background.running = false;
+	c->background_slowpath_entries += c->slowpath_entries;
+	c->background_allocstall += c->allocstall;
+	c->background_compact_stall += c->compact_stall;
+}
+
+/* If somebody woke it. */
 static void kpb_background_kswapd(void)
 {
 	if (!kpb_this->background.kswapd_woken)
@@ -572,27 +595,19 @@ void kpb_background_run(const struct kpb_op *end)
 {
 	struct kpb_machine *m = kpb_this;
 	struct kpb_background *b = &m->background;
-	struct kpb_counters *c = &m->counters;
 	u64 now = b->until;
-	u64 slowpath_entries = c->slowpath_entries;
-	u64 allocstall = c->allocstall;
-	u64 compact_stall = c->compact_stall;
 	KPB_FRAME();
 
-	b->running = true;
+	kpb_background_begin();
 	kpb_background_kswapd();
 	if (now == b->next_turn) {
 		b->next_turn += m->config.background.every;
 		kpb_background_turn(now, end);
 		kpb_background_kswapd();
 	}
-	b->running = false;
+	kpb_background_end();
 	b->until = b->next_turn;
 	m->background_left = b->until - now;
-	c->background_slowpath_entries +=
-		c->slowpath_entries - slowpath_entries;
-	c->background_allocstall += c->allocstall - allocstall;
-	c->background_compact_stall += c->compact_stall - compact_stall;
 }
 
 /**
@@ -633,15 +648,19 @@ static void kpb_background_start_cache(void)
 {
 	struct kpb_machine *m = kpb_this;
 	const struct zone *zone = &m->zone;
-	long nr_pages = kpb_nr_free_pages(zone) - (long)high_wmark_pages(zone);
+	const long window = (long)VM_READAHEAD_PAGES;
+	const long high = (long)high_wmark_pages(zone);
+	long nr_pages = kpb_nr_free_pages(zone) - high;
 	struct list_head files[KPB_BACKGROUND_FILES];
 	unsigned int i;
 
 	for (i = 0; i < KPB_BACKGROUND_FILES; i++)
 		INIT_LIST_HEAD(&files[i]);
 	nr_pages = nr_pages * (long)m->config.background.cache_percent / 100;
-	for (; nr_pages >= (long)VM_READAHEAD_PAGES;
-	     nr_pages -= (long)VM_READAHEAD_PAGES) {
+	for (; nr_pages >= window; nr_pages -= window) {
+		/* aged memory that nobody has looked at had less to give */
+		if (kpb_nr_free_pages(zone) < high + window)
+			break;
 		i = (unsigned int)kpb_rng_below(&m->background.rng,
 						KPB_BACKGROUND_FILES);
 		if (!kpb_background_read_window(&files[i]))
@@ -666,11 +685,11 @@ void kpb_background_start(void)
 		return;
 	b->rng = kpb_rng_seed(config->seed);
 	b->on = true;
-	b->running = true;
+	kpb_background_begin();
 	kpb_background_start_resident();
 	kpb_background_start_cache();
 	kpb_background_kswapd();
-	b->running = false;
+	kpb_background_end();
 	b->next_turn = config->every;
 	b->until = b->next_turn;
 	m->background_left = b->until;

@@ -96,6 +96,24 @@ static void background_start_fills_memory(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Aged memory counts as free before it is looked at: the fill ends in time. */
+static void background_start_knows_aged_memory(struct kunit *test)
+{
+	struct kpb_config config = box_config(BOX_NULL, BOX_SMALL_BYTES);
+	struct kpb_machine *m;
+
+	config.aged_ppm = 1000000;
+	config.aged_pins = 8;
+	config.background =
+		(struct kpb_background_config){ .every = 1,
+						.cache_percent = 100 };
+	m = box_boot(test, &config);
+	KUNIT_EXPECT_EQ(test, m->zone.nr_deferred_pages, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.pageoutrun, 0);
+	KUNIT_EXPECT_EQ(test, m->counters.slowpath_entries, 0);
+	BOX_EXPECT_CLEAN(test);
+}
+
 /* Half of the way only: the rest stays free. */
 static void background_cache_share_is_of_what_is_above(struct kunit *test)
 {
@@ -489,6 +507,7 @@ static const struct kunit_case background_test_cases[] = {
 	KUNIT_CASE(background_none_takes_nothing),
 	KUNIT_CASE(background_has_a_turn_every_so_many_operations),
 	KUNIT_CASE(background_start_fills_memory),
+	KUNIT_CASE(background_start_knows_aged_memory),
 	KUNIT_CASE(background_cache_share_is_of_what_is_above),
 	KUNIT_CASE(background_anon_follows_pte_tables),
 	KUNIT_CASE(background_short_life_leaves_nothing),
