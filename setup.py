@@ -14,9 +14,12 @@ DOOR = (
     "door/door.c",
     "door/kernel.h",
     "include/**/*.h",
+    "lab/background.h",
     "lab/border.h",
     "lab/door.h",
     "lab/machine.h",
+    "lab/rng.h",
+    "lab/system.h",
     "mm/kpkeys_hardened_pgtables.c",
 )
 

@@ -31,6 +31,7 @@
 #include "allocators/sized_refill.c"
 
 #include "lab/aged.c"
+#include "lab/background.c"
 #include "lab/dispatch.c"
 #include "lab/boot.c"
 #include "lab/event.c"
@@ -39,6 +40,7 @@
 #include "lab/machine.c"
 #include "lab/check.c"
 #include "lab/replay.c"
+#include "lab/system.c"
 #include "lab/task.c"
 
 #define KPB_GRANULE                                             \

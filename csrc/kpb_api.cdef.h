@@ -279,6 +279,27 @@ struct kpb_boot_config {
 	uint32_t va_bits;
 };
 
+/*
+ * Who else uses memory: see lab/background.c. Rates are for operations of a
+ * replay; docs/background.md says where defaults are from.
+ */
+struct kpb_background_config {
+	uint32_t every; /* operations between two turns; 0: no background */
+	uint32_t resident_percent; /* of RAM, anonymous, from the beginning */
+	uint32_t cache_percent; /* of what is then above the high watermark */
+	uint32_t table_pages;	/* anonymous pages with each PTE table */
+	uint32_t read_pages;	/* of files, for 1000 operations */
+	uint32_t slab_pages;	/* reclaimable, for 1000 operations */
+	uint32_t kernel_allocs; /* unmovable, for 1000 operations */
+	uint32_t thp_allocs;	/* huge pages, for 1000000 operations */
+	uint32_t life_ops;	/* shortest life of the last two */
+	uint32_t burst_pages;	/* of files, read at once */
+	uint32_t burst_ops;	/* every so many operations */
+	uint64_t seed;
+};
+
+#define KPB_BACKGROUND_MAX_EVERY 1024
+
 struct kpb_config {
 	uint64_t ram_bytes;
 	uint64_t phys_base;  /* aligned to 1 GB */
@@ -312,6 +333,7 @@ struct kpb_config {
 	/* see kpb_allocator_param(); 0: kpb_allocator_default_param() */
 	uint64_t variant_param;
 	struct kpb_boot_config boot;
+	struct kpb_background_config background;
 };
 
 #define KPB_DEFAULT_CPUS 4
@@ -391,6 +413,26 @@ struct kpb_counters {
 	uint64_t range_changes;	      /* KPB_OP_SET_MEMORY */
 	uint64_t failed_range_changes;
 	uint64_t log_lines;
+	/* reclaim of the page cache, and kswapd; all 0 without such pages */
+	uint64_t pgscan_direct;
+	uint64_t pgscan_kswapd;
+	uint64_t pgsteal_kswapd; /* pages that it got, slab included */
+	uint64_t pgsteal_file;	 /* page cache, whoever reclaimed it */
+	uint64_t pgsteal_slab;	 /* of the system's slab caches, the same */
+	uint64_t pageoutrun;	 /* kswapd ran */
+	/* the background; what it has part in above, of that */
+	uint64_t background_turns;
+	uint64_t background_alloc_pages;
+	uint64_t background_free_pages; /* what reclaim took is not in it */
+	uint64_t background_failed;	/* allocations, by whatever they were
+				     * replaced then */
+	uint64_t background_capped;	/* pages for which there was no room */
+	uint64_t background_bursts;
+	uint64_t background_slowpath_entries;
+	uint64_t background_allocstall;
+	uint64_t background_compact_stall;
+	uint64_t thp_fault_alloc;
+	uint64_t thp_fault_fallback;
 };
 
 /* The state of a machine at one moment; kB are of mapped memory. */
@@ -419,6 +461,12 @@ struct kpb_state {
 	uint64_t watermark_min;
 	uint64_t watermark_low;
 	uint64_t watermark_high;
+	/* the rest of the system */
+	uint64_t file_pages;
+	uint64_t anon_pages;
+	uint64_t slab_pages;
+	uint64_t kernel_pages;
+	uint64_t background_ticks; /* of the clock, for all that it did */
 };
 
 /*

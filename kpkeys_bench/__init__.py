@@ -7,6 +7,7 @@
 >>> results.runs[["refill_orders", "split_pmd", "split_contpte"]]  # doctest: +SKIP
 """
 
+from kpkeys_bench.background import Background, parse_background
 from kpkeys_bench.errors import (
     ConfigError,
     KpbError,
@@ -23,6 +24,7 @@ from kpkeys_bench.strategy import State, Strategy, parse_state
 from kpkeys_bench.workloads.workload import Workload, parse_workload, trace_workload
 
 __all__ = [
+    "Background",
     "ConfigError",
     "Geometry",
     "KpbError",
@@ -38,6 +40,7 @@ __all__ = [
     "Workload",
     "compare",
     "geometry",
+    "parse_background",
     "parse_state",
     "parse_workload",
     "run",

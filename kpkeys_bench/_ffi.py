@@ -325,6 +325,29 @@ def _fill_fault(fault, mode, n=1, seed=0):
         raise ConfigError(f"fault {mode} 0: give 1 or more")
 
 
+#: Parameters of a background, and the fields that they are in.
+_BACKGROUND_FIELDS = {
+    "every": "every",
+    "resident": "resident_percent",
+    "cache": "cache_percent",
+    "table": "table_pages",
+    "read": "read_pages",
+    "slab": "slab_pages",
+    "kernel": "kernel_allocs",
+    "thp": "thp_allocs",
+    "life": "life_ops",
+    "burst": "burst_pages",
+    "burst_every": "burst_ops",
+}
+
+
+def _fill_background(config, params, seed):
+    """Copy the parameters of a background; its seed is the machine's."""
+    for name, value in params.items():
+        setattr(config, _BACKGROUND_FIELDS[name], _whole(f"background: {name}", value, MAX_U32))
+    config.seed = seed
+
+
 def _fill_boot(boot, params):
     """Copy the options of a boot in phases, which are whole numbers but for two choices."""
     for name, value in params.items():
@@ -364,6 +387,7 @@ class MachineHandle:
         allocator_file=None,
         variant_param=0,
         boot=None,
+        background=None,
     ):
         self._ptr = None
         config = ffi.new("struct kpb_config *")
@@ -392,6 +416,8 @@ class MachineHandle:
         config.allocator_file = file
         config.variant_param = _whole("variant parameter", variant_param, MAX_U64)
         _fill_boot(config.boot, boot or {})
+        if background is not None:
+            _fill_background(config.background, background, config.aged_seed)
         out = ffi.new("struct kpb_machine **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
         rc = lib.kpb_machine_create(config, out, message)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs: one strategy on one workload, and all strategies on all workloads.
 
-A run has three passes over the same operations, each on a fresh machine: one without any clock
-read in the loop (counts, throughput), one on the allocator that does nothing (what the loop itself
+A run has three passes over the same operations, each on a fresh machine: one without a clock read
+for any operation (counts, throughput), one on the allocator that does nothing (what the loop itself
 costs), and one with clock reads (service times). Neither throughput nor service time is ever
 derived from the other; the counts of the first and the third pass must agree.
+
+A background works in all three, between operations. The clock is read before and after it, and what
+it takes is taken off the time of the pass: ``ns_per_op`` is of operations, on what memory and the
+host's caches are like when others have used them; ``background_ns_per_op`` is the rest.
 
 An allocator that came from a file runs in a process of its own: if it crashes or loops, its row
 says so in the column ``error``, and the other rows stay.
@@ -19,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpkeys_bench import _ffi, isolate, sysinfo
+from kpkeys_bench.background import Background
 from kpkeys_bench.errors import ConfigError, IsolationError, MachineError
 from kpkeys_bench.geometry import geometry
 from kpkeys_bench.machine import CAUSES, COSTS, PATHS, Machine, PathTimes, new_times
@@ -36,6 +41,9 @@ from kpkeys_bench.workloads.workload import Batch, Workload
 DEFAULT_RAM: Final = 16 << 30
 DEFAULT_OPS: Final = 1_000_000
 MAX_COST_NS: Final = 1e9
+
+SYSTEM_KINDS: Final = ("file", "anon", "slab", "kernel")
+"""What pages of the rest of the system are used for."""
 
 TIMED: Final = ("none", "chained", "bracket", "sample")
 """Ways to take time in the timed pass."""
@@ -67,7 +75,7 @@ class Setup:
     ops : int
         Operations of one pass, at least 1.
     seed : int
-        Of the workload and the state.
+        Of the workload, the state and the background.
     timing : str
         Of the timed pass: ``"bracket"``, ``"chained"``, ``"sample"``, or ``"none"`` for no such
         pass.
@@ -75,6 +83,8 @@ class Setup:
         For ``"sample"``: every how many operations the clock is read.
     samples : int
         Moments along the first pass at which the state is recorded; 0 for none.
+    background : Background
+        Who else uses memory; nobody, unless one is named.
     costs_ns : mapping of str to float
         For the columns ``model_*``: ns that one of each of `COSTS` takes; empty: no such columns.
     """
@@ -88,6 +98,7 @@ class Setup:
     sample_every: int = 100
     samples: int = 0
     costs_ns: Mapping[str, float] = field(default_factory=dict)
+    background: Background = field(default_factory=Background)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "page_size", geometry(self.page_size).page_size)
@@ -115,15 +126,27 @@ class Setup:
             ram=self.ram,
             state=self.state,
             seed=self.seed,
+            background=self.background,
         )
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one pass over the operations left behind."""
+    """What one pass over the operations left behind.
 
-    elapsed_ns: int
+    Attributes
+    ----------
+    elapsed_ns : float
+        Of the operations, without the background.
+    error : str
+        Why the machine stopped; empty if it did not.
+    background_ns : float
+        What the background took.
+    """
+
+    elapsed_ns: float
     error: str
+    background_ns: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -219,7 +242,14 @@ def _replay(
         if on_sample is not None and marks and done == marks[0]:
             marks.pop(0)
             on_sample()
-    return _Pass(elapsed, "")
+    background = _background_ns(machine)
+    return _Pass(elapsed - background, "", background)
+
+
+def _background_ns(machine: Machine) -> float:
+    """What the background took so far; no clock is looked at if there is none."""
+    ticks: int = machine.state()["background_ticks"]
+    return ticks * float(sysinfo.clock_facts()["ns_per_tick"]) if ticks else 0.0
 
 
 def _cut(batches: Iterator[Batch], marks: Sequence[int]) -> Iterator[Batch]:
@@ -261,6 +291,8 @@ def _identity(strategy: Strategy, workload: Workload, setup: Setup, repeat: int)
         "page_size": setup.page_size,
         "ram_bytes": setup.ram,
         "state": setup.state.name,
+        "background": setup.background.name,
+        "background_sha256": setup.background.sha256,
         "workload": workload.name,
         "workload_sha256": workload.sha256(setup.seed),
         "seed": setup.seed,
@@ -285,6 +317,7 @@ def _count_columns(machine: Machine) -> Row:
         "unprotected_end_pages": state["unprotected_pages"],
         "ptps_for_linear_map": state["ptps_for_linear_map"],
     }
+    row |= {f"{kind}_end_pages": state[f"{kind}_pages"] for kind in SYSTEM_KINDS}
     return row
 
 
@@ -294,6 +327,7 @@ def _sample_columns(machine: Machine) -> Row:
     orders = geometry(machine.geometry.page_size).max_page_order + 1
     row: Row = {"op": state["ops"]}
     row |= {name: state[name] for name in ("live_pages", "cached_pages", "unprotected_pages")}
+    row |= {f"{kind}_pages": state[f"{kind}_pages"] for kind in SYSTEM_KINDS}
     row |= {name: value for name, value in state.items() if name.startswith("map_")}
     row |= {name: sum(cause[name] for cause in causes) for name in (*SPLITS, "split_ptps")}
     row |= {f"free_pages_order_{n}": state["free_pages_order"][n] for n in range(orders)}
@@ -461,6 +495,7 @@ def _run(
             "ns_per_op": first.elapsed_ns / ops_done,
             "throughput_ops_s": ops_done * 1e9 / max(first.elapsed_ns, 1),
             "null_ns_per_op": _null_ns_per_op(workload, setup, watch),
+            "background_ns_per_op": first.background_ns / ops_done,
         }
     times = new_times()
     clock: Row = {}
@@ -539,6 +574,7 @@ def compare(
     setup: Setup | None = None,
     *,
     states: Sequence[State] | None = None,
+    backgrounds: Sequence[Background] | None = None,
     repeats: int = 1,
     results: Results | None = None,
     progress: Progress | None = None,
@@ -554,6 +590,8 @@ def compare(
         What all runs share.
     states : sequence of State, optional
         Memory states to combine with them, instead of the setup's.
+    backgrounds : sequence of Background, optional
+        The same for the background.
     repeats : int
         How often each run is made. Counts are the same each time; times are not.
     results : Results, optional
@@ -566,7 +604,7 @@ def compare(
     Returns
     -------
     Results
-        `results`, with rows in the order workload, state, strategy, repeat.
+        `results`, with rows in the order workload, state, background, strategy, repeat.
     """
     setup = setup or Setup()
     results = results if results is not None else Results()
@@ -578,19 +616,16 @@ def compare(
         if strategy.is_file:
             strategy.compiled(setup.page_size)
         setup.machine(strategy.mirror() if strategy.is_file else strategy).close()
+    surroundings = [
+        replace(setup, state=state, background=background)
+        for state in states or [setup.state]
+        for background in backgrounds or [setup.background]
+    ]
     for workload in workloads:
-        for state in states or [setup.state]:
+        for around in surroundings:
             for strategy in strategies:
                 for repeat in range(repeats):
                     if progress is not None:
-                        progress(f"{workload.name}, {state.name}: {strategy.label}")
-                    results.add(
-                        run(
-                            strategy,
-                            workload,
-                            replace(setup, state=state),
-                            repeat=repeat,
-                            timeout_s=timeout_s,
-                        )
-                    )
+                        progress(f"{workload.name}, {around.state.name}: {strategy.label}")
+                    results.add(run(strategy, workload, around, repeat=repeat, timeout_s=timeout_s))
     return results

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpkeys_bench import _ffi
+from kpkeys_bench.background import Background
 from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
 from kpkeys_bench.strategy import State, Strategy
 from kpkeys_bench.workloads.ops import OpArray
@@ -154,7 +155,7 @@ class Machine:
     state : State
         What memory is like at the start.
     seed : int
-        Of the state; 0 to 2**64 - 1.
+        Of the state and the background; 0 to 2**64 - 1.
     phys_base : int
         Physical address of the first byte, a multiple of 1 GB.
     zero_pages : bool
@@ -178,6 +179,9 @@ class Machine:
         consists of.
     variant_param : int
         Of an allocator that has one (`ALLOCATOR_PARAMS`); 0 for its default.
+    background : Background, optional
+        Who else uses memory. It takes its place at the end of `init_late`, and works between the
+        operations of a replay, never between steps. None, the default, is nobody.
 
     Raises
     ------
@@ -206,6 +210,7 @@ class Machine:
         memblock_fault: tuple[str, int, int] | None = None,
         boot: BootConfig | None = None,
         variant_param: int = 0,
+        background: Background | None = None,
     ) -> None:
         self.geometry = geometry(page_size)
         self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
@@ -231,6 +236,7 @@ class Machine:
             memblock_fault=memblock_fault,
             boot=asdict(boot) if boot else None,
             variant_param=variant_param,
+            background=(background.parameters() if background and not background.is_none else None),
             allocator_file=(
                 str(self.strategy.compiled(self.geometry.page_size))
                 if self.strategy.is_file

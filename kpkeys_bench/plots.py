@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from kpkeys_bench.background import NONE
 from kpkeys_bench.boot_report import size_names, title
 from kpkeys_bench.errors import ConfigError, ResultError
-from kpkeys_bench.report import median_of_repeats, with_labels
+from kpkeys_bench.report import PLAIN, median_of_repeats, with_labels
 from kpkeys_bench.results import SPLITS
 
 if TYPE_CHECKING:
@@ -72,8 +73,12 @@ def load_runs(path: str | os.PathLike[str]) -> pd.DataFrame:
             f"{os.fspath(path)}: column {wrong[0]!r} holds something else than numbers: give a "
             "file from compare --csv"
         )
-    return runs.assign(
-        error=runs["error"].fillna(""), refill_orders=runs["refill_orders"].fillna("")
+    # files from before there were backgrounds do not name them
+    background = runs["background"].fillna(NONE) if "background" in runs.columns else NONE
+    return runs.copy().assign(
+        error=runs["error"].fillna(""),
+        refill_orders=runs["refill_orders"].fillna(""),
+        background=background,
     )
 
 
@@ -129,10 +134,10 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
     runs = median_of_repeats(with_labels(runs[runs["error"] == ""]))
     if runs.empty:
         raise ResultError("no run without an error: there is nothing to draw")
-    titles = (
-        runs["workload"] + runs["state"].where(runs["state"] != "fresh", "").radd("\n").str.rstrip()
+    around = list(dict.fromkeys(runs["around"]))
+    runs = runs.assign(
+        row=runs["workload"] if len(around) == 1 else runs["workload"] + "\n" + runs["around"]
     )
-    runs = runs.assign(row=titles)
     labels = list(dict.fromkeys(runs["row"]))
     strategies = list(dict.fromkeys(runs["strategy"]))
     figure = _pyplot_figure(len(labels) * (0.5 + 0.12 * len(strategies)))
@@ -156,7 +161,8 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
     for ax in axes:
         _rows(ax, labels)
         _log_axis(ax)
-    left.set_title("Splits of the linear map", loc="left")
+    on = f", {around[0]}" if len(around) == 1 and around[0] != PLAIN else ""
+    left.set_title(f"Splits of the linear map{on}", loc="left")
     left.set_xlabel("PUD + contPMD + PMD + contPTE splits since boot (noblock: map is PTEs)")
     figure.legend(
         *right.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kpkeys_bench.background import NONE
 from kpkeys_bench.results import SPLITS, Results
 from kpkeys_bench.workloads.workload import GENERATORS
 
@@ -34,7 +35,9 @@ _COLUMNS: Final = (
 #: Columns of a terminal that the comparison needs, and of output that is no terminal.
 MIN_WIDTH: Final = 112
 WIDTH: Final = 140
-_GROUP: Final = ["page_size", "state", "workload"]
+#: The surroundings that need no words: nothing but page tables on a fresh machine.
+PLAIN: Final = "fresh memory"
+_GROUP: Final = ["page_size", "state", "background", "workload"]
 
 
 def strategy_label(row: Mapping[str, Any]) -> str:
@@ -43,7 +46,11 @@ def strategy_label(row: Mapping[str, Any]) -> str:
 
 
 def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with columns ``strategy``, ``splits`` (all sizes) and ``times_null``."""
+    """The runs with columns ``strategy``, ``splits`` (all sizes), ``times_null`` and ``around``.
+
+    The last says what the workload ran on: ``"fresh memory"``, ``"aged:share=0.9,pins=8 memory,
+    background desktop"``.
+    """
     runs = runs.assign(refill_orders=runs["refill_orders"].fillna("").astype(str))
     variants = runs["variant"].fillna("").astype(str)
     # files of the same name are told apart by their content
@@ -54,6 +61,9 @@ def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
         strategy=strategy,
         splits=runs[list(SPLITS)].sum(axis=1),
         times_null=runs["ns_per_op"] / runs["null_ns_per_op"],
+        around=runs["state"]
+        + " memory"
+        + (", background " + runs["background"]).where(runs["background"] != NONE, ""),
     )
 
 
@@ -76,15 +86,25 @@ def _cell(value: Any, how: str) -> str:  # noqa: ANN401 - a cell holds what a co
 
 
 def comparison_table(results: Results) -> RenderableType:
-    """One section per workload and state, one line per strategy."""
+    """One section per workload, state and background, one line per strategy."""
     runs = median_of_repeats(with_labels(results.runs))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    around = list(dict.fromkeys(runs["around"]))
+    # what is the same everywhere is said once
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title=Text(around[0]) if len(around) == 1 and around[0] != PLAIN else None,
+        title_justify="left",
+    )
     table.add_column("strategy", no_wrap=True)
     for _, heading, _how in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
-    for (_, state, workload), group in runs.groupby(_GROUP, sort=False):
-        title = workload if state == "fresh" else f"{workload}, {state}"
-        table.add_row(Text(f"{title}", style="bold"))
+    for (*_, workload), group in runs.groupby(_GROUP, sort=False):
+        table.add_row(Text(str(workload), style="bold"))
+        if len(around) > 1:
+            for part in group["around"].iloc[0].split(", "):
+                table.add_row(Text(f" on {part}", style="italic"))
         for row in group.to_dict("records"):
             cells = [_cell(row[column], how) for column, _, how in _COLUMNS]
             table.add_row(f" {row['strategy']}", *cells)
@@ -95,7 +115,7 @@ def _errors_in_words(runs: pd.DataFrame) -> list[str]:
     """Why runs stopped early."""
     failed = runs[runs["error"] != ""]
     return [
-        f"{row['strategy']} on {row['workload']}, {row['state']} memory: {row['error']}."
+        f"{row['strategy']} on {row['workload']}, {row['around']}: {row['error']}."
         for row in failed.to_dict("records")
     ]
 
@@ -108,7 +128,7 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
     kind = pba["workload"].str.partition(":")[0].isin(GENERATORS)
     kind = kind.map({True: "generator", False: "recording"})
     lines = []
-    for (what, state), group in pba.groupby([kind, "state"], sort=False):
+    for (what, around), group in pba.groupby([kind, "around"], sort=False):
         sums = group.groupby("strategy", sort=False)["splits"].sum().to_dict()
         (least, fewest), *others = sorted(sums.items(), key=lambda item: item[1])
         parts = [f"{least} {fewest:,}"]
@@ -118,7 +138,23 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
         ]
         nr = group["workload"].nunique()
         plural = "" if nr == 1 else "s"
-        lines.append(f"Splits on {nr} {what}{plural}, {state} memory: {', '.join(parts)}.")
+        lines.append(f"Splits on {nr} {what}{plural}, {around}: {', '.join(parts)}.")
+    return lines
+
+
+def _pressure_in_words(runs: pd.DataFrame) -> list[str]:
+    """What refills have to do for their pages where others want memory, too."""
+    pba = runs[(runs["allocator"] == "pba") & (runs["background"] != NONE)]
+    lines = []
+    for around, group in pba.groupby("around", sort=False):
+        sums = group.groupby("strategy", sort=False).sum(numeric_only=True)
+        parts = [
+            f"{strategy} {row['refills']:,} refills, {row['refill_fallbacks']:,} not of the first "
+            f"order, {row['allocstall'] - row['background_allocstall']:,} direct reclaims, "
+            f"{row['released_pages']:,} pages given back"
+            for strategy, row in sums.to_dict("index").items()
+        ]
+        lines.append(f"On {around}: {'; '.join(parts)}.")
     return lines
 
 
@@ -157,7 +193,8 @@ def summary(results: Results) -> list[str]:
     """The comparison in sentences."""
     runs = median_of_repeats(with_labels(results.runs))
     good, nr_left_out = _comparable(runs)
-    lines = _splits_in_words(good) + _price_in_words(good) + _clock_in_words(good)
+    lines = _splits_in_words(good) + _price_in_words(good) + _pressure_in_words(good)
+    lines += _clock_in_words(good)
     if nr_left_out:
         lines.append(f"Left out of these sums: {nr_left_out} where not every strategy finished.")
     warnings = int(results.runs["warnings"].sum())

@@ -29,6 +29,8 @@ IDENTITY: Final = (
     "page_size",
     "ram_bytes",
     "state",
+    "background",
+    "background_sha256",
     "workload",
     "workload_sha256",
     "seed",
@@ -97,8 +99,31 @@ OTHER_COUNTS: Final = (
     "sleeps_in_atomic",
     "refills_in_shrink",
     "lock_hold_max_steps",
+    "pgscan_direct",
+    "pgscan_kswapd",
+    "pgsteal_kswapd",
+    "pgsteal_file",
+    "pgsteal_slab",
+    "pageoutrun",
+    "background_turns",
+    "background_alloc_pages",
+    "background_free_pages",
+    "background_failed",
+    "background_capped",
+    "background_bursts",
+    "background_slowpath_entries",
+    "background_allocstall",
+    "background_compact_stall",
+    "thp_fault_alloc",
+    "thp_fault_fallback",
 )
-THROUGHPUT: Final = ("throughput_ops_s", "ns_per_op", "null_ns_per_op")
+SYSTEM: Final = ("file_end_pages", "anon_end_pages", "slab_end_pages", "kernel_end_pages")
+THROUGHPUT: Final = (
+    "throughput_ops_s",
+    "ns_per_op",
+    "null_ns_per_op",
+    "background_ns_per_op",
+)
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 SERVICE: Final = tuple(f"service_ns_{name}" for name in (*QUANTILES, "max", "mean"))
 MODEL: Final = (
@@ -119,6 +144,7 @@ COUNTS: Final = (
     *PROTECTION,
     *LINEAR_MAP,
     *OTHER_COUNTS,
+    *SYSTEM,
 )
 """Columns that are the same on every machine, in every timing mode."""
 
@@ -276,7 +302,8 @@ def _frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
             whole = frame[column].dropna()
             if (whole == whole.round()).all():
                 frame[column] = frame[column].astype("Int64")
-    return frame
+    # in one piece again: pandas complains when columns are added to many
+    return frame.copy()
 
 
 def records(table: pd.DataFrame) -> list[Row]:

@@ -26,6 +26,7 @@ enum kpb_owner {
 	KPB_OWNER_SLOT,
 	KPB_OWNER_PIN,
 	KPB_OWNER_AGED,
+	KPB_OWNER_SYSTEM,
 	KPB_OWNER_LINEAR_MAP,
 	KPB_OWNER_VMALLOC_TABLE,
 	KPB_OWNER_VMALLOC,
@@ -44,6 +45,7 @@ static const char *const kpb_owner_names[KPB_NR_OWNERS] = {
 	[KPB_OWNER_SLOT] = "a slot",
 	[KPB_OWNER_PIN] = "a pin",
 	[KPB_OWNER_AGED] = "the aged state",
+	[KPB_OWNER_SYSTEM] = "the rest of the system",
 	[KPB_OWNER_LINEAR_MAP] = "the linear map",
 	[KPB_OWNER_VMALLOC_TABLE] = "the tables of the vmalloc area",
 	[KPB_OWNER_VMALLOC] = "the vmalloc area",
@@ -228,6 +230,39 @@ static void kpb_check_aged(struct kpb_check *check)
 	for (pfn = zone->zone_start_pfn; pfn < zone->zone_end_pfn; pfn++)
 		if (*kpb_page_type(pfn) == KPB_PG_AGED)
 			kpb_check_own(check, pfn, 1, KPB_OWNER_AGED);
+}
+
+/* Each allocation of the rest of the system is on one list, and says so. */
+static void kpb_check_system(struct kpb_check *check, enum kpb_system_kind kind)
+{
+	const struct kpb_system *system = &kpb_this->system;
+	unsigned long nr_pages = 0;
+	struct page *page;
+
+	list_for_each_entry(page, &system->pages[kind], lru) {
+		unsigned int order = kpb_system_order(page);
+		unsigned long pfn = page_to_pfn(page), i;
+
+		if (!kpb_system_is_head(page) || kpb_system_kind(page) != kind)
+			kpb_check_fail(
+				check,
+				"frame %#lx is listed as kind %d of the rest of the system but marked %#x, %#lx",
+				pfn, kind, *kpb_page_type(pfn), page->private);
+		for (i = 1; i < 1UL << order; i++)
+			if (!(*kpb_page_type(pfn + i) & KPB_PG_TAIL))
+				kpb_check_fail(
+					check,
+					"frame %#lx, in an allocation of order %u at %#lx, is marked %#x",
+					pfn + i, order, pfn,
+					*kpb_page_type(pfn + i));
+		kpb_check_own(check, pfn, 1UL << order, KPB_OWNER_SYSTEM);
+		nr_pages += 1UL << order;
+	}
+	if (nr_pages != system->nr_pages[kind])
+		kpb_check_fail(
+			check,
+			"kind %d of the rest of the system counts %lu pages, its list holds %lu",
+			kind, system->nr_pages[kind], nr_pages);
 }
 
 static void kpb_check_regions_own(struct kpb_check *check,
@@ -686,6 +721,7 @@ static void kpb_check_conservation(struct kpb_check *check)
 /* Who has what on the side of the buddy. */
 static void kpb_check_memory_owners(struct kpb_check *check)
 {
+	int kind;
 	u32 cpu;
 
 	kpb_check_config_owners(check);
@@ -693,6 +729,8 @@ static void kpb_check_memory_owners(struct kpb_check *check)
 	for (cpu = 0; cpu < kpb_this->config.nr_cpus; cpu++)
 		kpb_check_pcp(check, cpu);
 	kpb_check_aged(check);
+	for (kind = 0; kind < KPB_NR_SYSTEM_KINDS; kind++)
+		kpb_check_system(check, (enum kpb_system_kind)kind);
 }
 
 /*

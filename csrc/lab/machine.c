@@ -369,6 +369,8 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 		return -EINVAL;
 	}
 	ret = kpb_check_memory(config, msg);
+	if (!ret)
+		ret = kpb_background_check(config, msg);
 	if (ret)
 		return ret;
 	return kpb_check_refill_orders(config, msg);
@@ -383,6 +385,7 @@ static void kpb_machine_free(struct kpb_machine *m)
 	free(m->hardened_pgtables);
 	free(m->variant);
 	kpb_vmalloc_exit(m);
+	kpb_background_release(m);
 	free(m->boot.early_regions);
 	free(m->slots);
 	free(m->pcp);
@@ -415,7 +418,8 @@ static int kpb_machine_reserve(struct kpb_machine *m)
 				KPB_LINEAR_ALIGN) ||
 	    kpb_mapping_reserve(&m->vmemmap_map,
 				nr_frames * sizeof(struct page), 1 << 16) ||
-	    kpb_mapping_reserve(&m->page_type_map, nr_frames, 1 << 16))
+	    kpb_mapping_reserve(&m->page_type_map, nr_frames, 1 << 16) ||
+	    kpb_background_reserve(m))
 		return -ENOMEM;
 
 	m->linear_start = (uintptr_t)m->ram_map.addr;
@@ -472,6 +476,7 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 	for (i = 0; i < KPB_MAX_TASKS; i++)
 		m->tasks[i].pid = (int)i;
 	m->curr = &m->tasks[0];
+	kpb_system_init(&m->system);
 	mutex_init(&m->pgtable_split_lock);
 	m->pgtable_split_lock.name = "pgtable_split_lock";
 }
@@ -568,6 +573,7 @@ int kpb_boot_init_late(void)
 	kpb_note_cached(m);
 	kpb_note_reserve();
 	m->boot.phase = KPB_PHASE_RUNNING;
+	kpb_background_start();
 	return 0;
 }
 
@@ -595,7 +601,7 @@ static int kpb_granule_set_slots(uint32_t nr_slots)
 	       (nr_slots - m->nr_slots) * sizeof(*slots));
 	m->slots = slots;
 	m->nr_slots = nr_slots;
-	return 0;
+	return kpb_background_set_slots(m, nr_slots);
 }
 
 static void kpb_granule_counters(struct kpb_counters *out)
@@ -648,6 +654,11 @@ static void kpb_granule_state(struct kpb_state *out)
 	out->watermark_min = min_wmark_pages(zone);
 	out->watermark_low = low_wmark_pages(zone);
 	out->watermark_high = high_wmark_pages(zone);
+	out->file_pages = m->system.nr_pages[KPB_SYSTEM_FILE];
+	out->anon_pages = m->system.nr_pages[KPB_SYSTEM_ANON];
+	out->slab_pages = m->system.nr_pages[KPB_SYSTEM_SLAB];
+	out->kernel_pages = m->system.nr_pages[KPB_SYSTEM_KERNEL];
+	out->background_ticks = m->background.clock_ticks;
 	out->map_pud_kb = nr[KPB_LEAF_PUD] * (PUD_SIZE >> 10);
 	out->map_contpmd_kb = nr[KPB_LEAF_CONT_PMD] * (PMD_SIZE >> 10);
 	out->map_pmd_kb = nr[KPB_LEAF_PMD] * (PMD_SIZE >> 10);

@@ -13,6 +13,9 @@
 #include <linux/mutex.h>
 #include <linux/shrinker.h>
 
+#include "background.h"
+#include "system.h"
+
 struct kpb_allocator_ops;
 
 /* What the operation at hand did; decides its path. */
@@ -194,6 +197,10 @@ struct kpb_machine {
 	unsigned long nr_vmalloc_ptps;	/* handed out to the vmalloc area */
 	unsigned long nr_vmalloc_pages; /* of the buddy, mapped there */
 	unsigned long nr_pinned;
+	struct kpb_system system; /* what neither it nor a slot owns */
+	/* operations until the background is due; never, unless it is on */
+	u64 background_left;
+	struct kpb_background background;
 	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
 	unsigned long nr_in_flight; /* fetched, not protected yet */

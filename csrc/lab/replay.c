@@ -322,6 +322,19 @@ static void kpb_step_op(const struct kpb_step *step, int *path, bool *failed)
 	kpb_op_account(m, *path);
 }
 
+/* Between two operations; how long it takes is kept apart from theirs. */
+static noinline void kpb_replay_background(struct kpb_machine *m,
+					   const struct kpb_op *end)
+{
+	u64 start = kpb_clock_read();
+
+	m->op_events = 0;
+	kpb_background_run(end);
+	if (m->op_events)
+		kpb_op_events(m, KPB_PATH_NONE);
+	m->background.clock_ticks += kpb_clock_read() - start;
+}
+
 static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 					   u32 mode, u32 every,
 					   struct kpb_path_times *times)
@@ -360,6 +373,11 @@ static __always_inline int kpb_replay_loop(const struct kpb_op *ops, u64 nr_ops,
 		if (mode == KPB_TIMING_CHAINED)
 			start = end;
 		kpb_op_account(m, path);
+		if (unlikely(!--m->background_left)) {
+			kpb_replay_background(m, &ops[i + 1]);
+			if (mode == KPB_TIMING_CHAINED)
+				start = kpb_clock_read();
+		}
 	}
 	return 0;
 }
@@ -405,6 +423,10 @@ static noinline int kpb_replay_model(const struct kpb_op *ops, u64 nr_ops,
 			kpb_times_add(&times[path], end - start);
 		start = end;
 		kpb_op_account(m, path);
+		if (!--m->background_left) {
+			kpb_replay_background(m, &ops[i + 1]);
+			start = kpb_model_clock(m, costs);
+		}
 	}
 	return 0;
 }
@@ -448,6 +470,8 @@ static int kpb_granule_replay(const struct kpb_op *ops, uint64_t nr_ops,
 		return 0;
 	kpb_this->replay_start = kpb_this->nr_ops;
 	while (repeat-- && !ret) {
+		u64 first = kpb_this->nr_ops;
+
 		switch (mode) {
 		case KPB_TIMING_NONE:
 			ret = kpb_replay_none(ops, nr_ops);
@@ -469,6 +493,7 @@ static int kpb_granule_replay(const struct kpb_op *ops, uint64_t nr_ops,
 		default:
 			ret = -EINVAL;
 		}
+		kpb_background_keep(ops, kpb_this->nr_ops - first);
 	}
 	return ret;
 }

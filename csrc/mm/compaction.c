@@ -24,6 +24,7 @@
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 
+#include "../lab/system.h"
 #include "internal.h"
 
 #define COMPACT_MAX_DEFER_SHIFT 6
@@ -110,13 +111,27 @@ static void compaction_defer_reset(struct zone *zone, int order)
 		zone->compact_order_failed = order + 1;
 }
 
+/* The order of the movable allocation that begins here; none: -1. */
+static int kpb_movable_order(const struct page *page)
+{
+	const struct kpb_slot *slot;
+
+	if (kpb_system_is_head(page))
+		return (int)kpb_system_order(page);
+	/* a tail of the system's has the private of whoever was there before */
+	if (*kpb_page_type(page_to_pfn(page)) & KPB_PG_SYSTEM)
+		return -1;
+	slot = kpb_movable_slot(page);
+	return slot ? slot->order : -1;
+}
+
 /* Could the window be emptied? Looks until it knows. */
 static bool isolate_migratepages_block(struct compact_control *cc)
 {
 	unsigned long pfn = cc->migrate_pfn;
 	unsigned long end = pfn + (1UL << cc->order);
 	unsigned long nr_scanned = 0, nr_movable = 0;
-	struct kpb_slot *slot;
+	int order;
 
 	while (pfn < end) {
 		u8 type = *kpb_page_type(pfn);
@@ -137,8 +152,8 @@ static bool isolate_migratepages_block(struct compact_control *cc)
 	if (!(*kpb_page_type(cc->migrate_pfn) & KPB_PG_LRU))
 		return true;
 	/* what is larger than the window begins with it, or before it */
-	slot = kpb_movable_slot(pfn_to_page(cc->migrate_pfn));
-	return slot && slot->order <= cc->order;
+	order = kpb_movable_order(pfn_to_page(cc->migrate_pfn));
+	return order >= 0 && order <= (int)cc->order;
 }
 
 /* The next window that could be emptied; the zone's ends cut none. */
@@ -197,17 +212,22 @@ static struct page *isolate_freepages(struct compact_control *cc,
 /* Move one allocation. kpb: nobody reads what is in it, so that stays behind */
 static bool migrate_page(struct compact_control *cc, struct page *page)
 {
-	struct kpb_slot *slot = kpb_movable_slot(page);
-	unsigned int order = slot->order;
+	unsigned int order = (unsigned int)kpb_movable_order(page);
 	unsigned long pfn = page_to_pfn(page);
 	struct page *dst = isolate_freepages(cc, order);
 
 	if (!dst)
 		return false;
 	dst->mapping = page->mapping;
-	kpb_movable_del(page, order);
-	kpb_movable_add(dst, order, (u32)page_private(page));
-	slot->page = dst;
+	if (kpb_system_is_head(page)) {
+		kpb_system_move(page, dst);
+	} else {
+		struct kpb_slot *slot = kpb_movable_slot(page);
+
+		kpb_movable_del(page, order);
+		kpb_movable_add(dst, order, (u32)page_private(page));
+		slot->page = dst;
+	}
 	free_one_page(cc->zone, page, pfn, order, FPI_NONE);
 	cc->nr_migratepages += 1UL << order;
 	kpb_this->counters.pgmigrate_success += 1UL << order;

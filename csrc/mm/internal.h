@@ -46,8 +46,17 @@ KPB_LOCAL void kpb_compact_node(unsigned int order);
 KPB_LOCAL void kpb_movable_add(struct page *page, unsigned int order, u32 slot);
 KPB_LOCAL void kpb_movable_del(struct page *page, unsigned int order);
 
+/*
+ * DUPLICATED: so often reclaim is tried for one allocation if it always frees
+ * something, and so often kswapd may fail in a row
+ */
+#define MAX_RECLAIM_RETRIES 16
+
 /* vmscan.c */
 KPB_LOCAL unsigned long try_to_free_pages(unsigned int order, gfp_t gfp);
+KPB_LOCAL void wakeup_kswapd(struct zone *zone, unsigned int order);
+/* ours: the thread, from being woken to falling asleep */
+KPB_LOCAL void kpb_kswapd_run(void);
 
 /* memblock.c: what the buddy gets next; something must be left */
 KPB_LOCAL void kpb_next_deferred_section(unsigned long *start_pfn,

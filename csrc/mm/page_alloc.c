@@ -24,7 +24,7 @@
  * (vmscan.c), again and again for small orders and once for costly ones, and
  * in the end the OOM killer or a failure that is reported in the log.
  *
- * What is not here: kswapd, CMA, HIGHATOMIC, isolation, several zones and nodes,
+ * What is not here: CMA, HIGHATOMIC, isolation, several zones and nodes,
  * and whatever adapts the size of per-CPU lists to the load.
  *
  * kpb: frames are given to the free lists section by section, see
@@ -45,9 +45,6 @@ typedef unsigned int fpi_t;
 
 #define FPI_NONE 0u
 #define FPI_TO_TAIL 1u
-
-/* So often reclaim is tried for one allocation if it always frees something. */
-#define MAX_RECLAIM_RETRIES 16
 
 /* One list per CPU and nothing kept on it, until setup_per_cpu_pageset(). */
 #define BOOT_PAGESET_HIGH 0
@@ -406,6 +403,28 @@ static int find_suitable_fallback(struct free_area *area, unsigned int order,
 	return -1;
 }
 
+/*
+ * kpb: are more than half of the pageblock's pages in use and movable? Eight
+ * pages at a time: of a free page that bit is not part of the order.
+ */
+static bool kpb_block_is_mostly_movable(unsigned long pfn)
+{
+	const u8 *type = kpb_page_type(ALIGN_DOWN(pfn, pageblock_nr_pages));
+	unsigned long nr = 0, i;
+
+	static_assert(!(KPB_PG_LRU & (KPB_PG_BUDDY | KPB_PG_ORDER)),
+		      "of a free page the bit is clear");
+	for (i = 0; i < pageblock_nr_pages; i += sizeof(u64)) {
+		u64 types;
+
+		memcpy(&types, type + i, sizeof(types));
+		/* one bit in each byte: the sum of all ends up in the highest */
+		types = types / KPB_PG_LRU & 0x0101010101010101ULL;
+		nr += types * 0x0101010101010101ULL >> 56;
+	}
+	return nr > pageblock_nr_pages / 2;
+}
+
 static struct page *try_to_claim_block(struct zone *zone, struct page *page,
 				       unsigned int current_order,
 				       unsigned int order, int start_type,
@@ -422,6 +441,10 @@ static struct page *try_to_claim_block(struct zone *zone, struct page *page,
 		return page;
 	}
 
+	/* kpb: what the sum below comes to then; decided at once, as it is often */
+	if (start_type != MIGRATE_MOVABLE && block_type == MIGRATE_MOVABLE &&
+	    kpb_block_is_mostly_movable(page_to_pfn(page)))
+		return NULL;
 	if (!prep_move_freepages_block(zone, page, &start_pfn, &free_pages,
 				       &movable_pages))
 		return NULL;
@@ -901,10 +924,10 @@ static void warn_alloc(gfp_t gfp, unsigned int order)
 	kpb_event(KPB_EVENT_ALLOC_FAILURE, 0, order, 0);
 }
 
-static void wake_all_kswapds(void)
+static void wake_all_kswapds(unsigned int order)
 {
-	/* kpb: counted; it never gets to run, as if every CPU were busy */
 	kpb_this->counters.kswapd_wakes++;
+	wakeup_kswapd(&kpb_this->zone, order);
 }
 
 static struct page *
@@ -1022,7 +1045,7 @@ static noinline __cold struct page *__alloc_pages_slowpath(gfp_t gfp,
 	kpb_this->counters.slowpath_order[order]++;
 	kpb_event(KPB_EVENT_SLOWPATH, 0, order, 0);
 	if (gfp & __GFP_KSWAPD_RECLAIM)
-		wake_all_kswapds();
+		wake_all_kswapds(order);
 
 	page = kpb_retry_freelist(gfp, order, alloc_flags);
 	if (page)

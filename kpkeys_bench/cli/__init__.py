@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from kpkeys_bench import sysinfo
+from kpkeys_bench.background import BACKGROUND_HELP, PARAMETER_HELP
 from kpkeys_bench.cli.allocator import allocator
 from kpkeys_bench.cli.base import (
     EXIT_ERROR,
@@ -50,7 +51,7 @@ def info(*, json_file: str | None, csv_file: str | None) -> None:
 @click.command("list")
 @outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
-    """Allocators, recordings and generators by name."""
+    """Allocators, recordings, generators and backgrounds by name."""
     check_outputs(json_file, csv_file)
     recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
     rows = [
@@ -59,6 +60,8 @@ def list_names(*, json_file: str | None, csv_file: str | None) -> None:
             ("allocator", ALLOCATOR_HELP),
             ("recording", recordings),
             ("generator", GENERATOR_HELP),
+            ("background", BACKGROUND_HELP),
+            ("parameter of a background", PARAMETER_HELP),
         )
         for name, what in things.items()
     ]

@@ -20,6 +20,9 @@ from kpkeys_bench.strategy import (
 
 PROGRAM: Final = "kpkeys-bench"
 DEFAULT_COPIES: Final = 8
+DEFAULT_RAM: Final = "4G"
+DEFAULT_STATE: Final = "aged:share=0.9,pins=8"
+DEFAULT_BACKGROUND: Final = "desktop"
 DEFAULT_SYNTHETIC: Final = ("random", "fork_storm")
 DEFAULT_CSV: Final = "compare.csv"
 #: A number with more is a slip, and int() refuses very long ones in its own words.

@@ -9,9 +9,13 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kpkeys_bench import experiment
+from kpkeys_bench.background import parse_background
 from kpkeys_bench.cli.base import (
+    DEFAULT_BACKGROUND,
     DEFAULT_COPIES,
     DEFAULT_CSV,
+    DEFAULT_RAM,
+    DEFAULT_STATE,
     DEFAULT_SYNTHETIC,
     EXIT_INTERRUPTED,
     check_targets,
@@ -20,7 +24,7 @@ from kpkeys_bench.cli.base import (
     nr_bytes,
 )
 from kpkeys_bench.errors import ConfigError, KpbError
-from kpkeys_bench.geometry import PAGE_SHIFTS, format_bytes, geometry
+from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
 from kpkeys_bench.machine import COSTS
 from kpkeys_bench.report import comparison, wide_console
 from kpkeys_bench.results import Results
@@ -188,7 +192,15 @@ def _save(
     "states",
     multiple=True,
     metavar="STATE",
-    help="fresh, or aged:share=0.9,pins=8; repeatable.  [default: fresh]",
+    help=f"fresh, or aged:share=0.9,pins=8; repeatable.  [default: {DEFAULT_STATE}]",
+)
+@click.option(
+    "--background",
+    "backgrounds",
+    multiple=True,
+    metavar="NAME[:KEY=N,...]",
+    help="Who else uses memory: none, or a mix, see 'kpkeys-bench list'; repeatable.  "
+    f"[default: {DEFAULT_BACKGROUND}]",
 )
 @click.option(
     "--page-size",
@@ -199,7 +211,7 @@ def _save(
 )
 @click.option(
     "--ram",
-    default=format_bytes(experiment.DEFAULT_RAM),
+    default=DEFAULT_RAM,
     show_default=True,
     callback=nr_bytes,
     help="Of the simulated machine, 64M to 1T.",
@@ -253,6 +265,7 @@ def compare(
     traces: tuple[str, ...],
     copies: int,
     states: tuple[str, ...],
+    backgrounds: tuple[str, ...],
     page_size: str,
     ram: int,
     ops: int,
@@ -268,7 +281,8 @@ def compare(
     """Compare allocators and refill orders on recorded and synthetic workloads.
 
     Without options: noblock on a PTE map, and PBA with four lists of refill orders, on all
-    recordings and two generators.
+    recordings and two generators; on memory that has aged, while others use it. For nothing but
+    page tables on a fresh machine: --state fresh --background none.
     """
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
@@ -291,12 +305,13 @@ def compare(
         linear_map=linear_map,
     )
     streams = _workloads(workloads, traces, copies, setup.page_size)
-    memory = [parse_state(text) for text in states or ("fresh",)]
+    memory = [parse_state(text) for text in states or (DEFAULT_STATE,)]
+    others = [parse_background(text) for text in backgrounds or (DEFAULT_BACKGROUND,)]
     csv_file = csv_file or (None if json_file else DEFAULT_CSV)
     check_targets(csv_file, json_file, plot_file)
     errors = wide_console(stderr=True)
     results = Results()
-    total = len(streams) * len(memory) * len(chosen) * repeats
+    total = len(streams) * len(memory) * len(others) * len(chosen) * repeats
     try:
         for workload in streams:
             if workload.page_size not in (None, setup.page_size):
@@ -324,6 +339,7 @@ def compare(
                 streams,
                 setup,
                 states=memory,
+                backgrounds=others,
                 repeats=repeats,
                 results=results,
                 progress=on_run,

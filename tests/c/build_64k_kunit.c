@@ -4,6 +4,7 @@
 #define PAGE_SHIFT 16
 
 #include "aged_kunit.c"
+#include "background_kunit.c"
 #include "boot_kunit.c"
 #include "check_kunit.c"
 #include "compaction_kunit.c"
@@ -22,4 +23,5 @@
 #include "variant_kunit.c"
 #include "vmalloc_kunit.c"
 #include "vmscan_kunit.c"
+#include "system_kunit.c"
 #include "task_kunit.c"

@@ -199,6 +199,190 @@ static void vmscan_reclaim_gets_a_block_from_pba(struct kunit *test)
 	BOX_EXPECT_CLEAN(test);
 }
 
+/* Every other page if there are few, so that no two come free together. */
+#define VMSCAN_STRIDE(nr_file) ((nr_file) > 4096 ? 1 : 2)
+
+/* Memory that is all taken, and @nr_file pages of page cache in it. */
+static struct kpb_machine *vmscan_cache_box(struct kunit *test,
+					    unsigned long nr_file)
+{
+	struct kpb_config config = box_config(BOX_NULL, BOX_SMALL_BYTES);
+	struct kpb_machine *m;
+	unsigned long pfn, i;
+
+	config.no_pcp = 1;
+	m = box_create(test, &config);
+	box_drain();
+	pfn = box_start_pfn();
+	for (i = 0; i < nr_file; i++)
+		kpb_system_add(pfn_to_page(pfn + i * VMSCAN_STRIDE(nr_file)), 0,
+			       KPB_SYSTEM_FILE);
+	return m;
+}
+
+struct vmscan_share {
+	const char *name;
+	unsigned long nr_file;
+	unsigned int order;
+	unsigned long taken;
+};
+
+/*
+ * The share of what is left at priority 12, 11, and so on, until it is 32:
+ * 1 1 3 7 15 31, and 2 4 8 16 33, of which the last are too many and stop
+ * after a batch. For a block of order 4 it goes on at priority 11, a page at a
+ * time, until compaction has its 32 free pages and one more; for one of order 3
+ * from priority 9 on, so that it is 1 1 3 7 7 15.
+ */
+static const struct vmscan_share vmscan_share[] = {
+	{ "none", 0, 0, 0 },
+	{ "few", 20, 0, 20 },
+	{ "4096", 4096, 0, 58 },
+	{ "a batch is enough", 8600, 0, 62 },
+	{ "order 3 for compaction", 4096, 3, 34 },
+	{ "order 4 for compaction", 4096, 4, 33 },
+};
+
+KUNIT_ARRAY_PARAM(vmscan_share, vmscan_share)
+
+static void vmscan_takes_the_oldest_page_cache(struct kunit *test)
+{
+	const struct vmscan_share *param = test->param_value;
+	struct kpb_machine *m = vmscan_cache_box(test, param->nr_file);
+	unsigned long left = param->nr_file - param->taken;
+
+	KUNIT_EXPECT_EQ(test, try_to_free_pages(param->order, GFP_KERNEL),
+			param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgscan_direct, param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgsteal_file, param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgsteal_direct, param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgscan_kswapd, 0);
+	KUNIT_EXPECT_EQ(test, m->system.nr_pages[KPB_SYSTEM_FILE], left);
+	KUNIT_EXPECT_EQ(test, box_nr_free_pages(), param->taken);
+	if (left)
+		KUNIT_EXPECT_PTR_EQ(test,
+				    list_first_entry(&m->system.pages
+							      [KPB_SYSTEM_FILE],
+						     struct page, lru),
+				    pfn_to_page(
+					    box_start_pfn() +
+					    param->taken *
+						    VMSCAN_STRIDE(
+							    param->nr_file)));
+}
+
+/* With more page cache than 4096 * 32 pages the first round takes its share. */
+static void vmscan_least_pressure_takes_the_whole_share(struct kunit *test)
+{
+	struct kpb_machine *m = vmscan_cache_box(test, 4096);
+	struct scan_control sc = {
+		.priority = DEF_PRIORITY,
+		.nr_to_reclaim = SWAP_CLUSTER_MAX,
+	};
+
+	/* as if there were 160 times 4096 of them */
+	m->system.nr_pages[KPB_SYSTEM_FILE] = 160 * 4096;
+	shrink_lruvec(&sc);
+	KUNIT_EXPECT_EQ(test, sc.nr_reclaimed, 160);
+	sc.kswapd = true;
+	m->system.nr_pages[KPB_SYSTEM_FILE] = 160 * 4096;
+	shrink_lruvec(&sc);
+	KUNIT_EXPECT_EQ(test, sc.nr_reclaimed, 192);
+	KUNIT_EXPECT_EQ(test, m->counters.pgscan_kswapd, 32);
+}
+
+/* Twice the share that falls to a priority, as of every cache with two seeks. */
+static void vmscan_asks_the_slab_caches(struct kunit *test)
+{
+	struct kpb_machine *m = vmscan_cache_box(test, 0);
+	unsigned long i;
+
+	for (i = 0; i < 64; i++)
+		kpb_system_add(pfn_to_page(box_start_pfn() + i), 0,
+			       KPB_SYSTEM_SLAB);
+	/* 64 >> 6 = 1, 62 >> 5 = 1, 60 >> 4 = 3, 54 >> 3 = 6, 42 >> 2 = 10 */
+	KUNIT_EXPECT_EQ(test, try_to_free_pages(0, GFP_KERNEL),
+			2 + 2 + 6 + 12 + 20);
+	KUNIT_EXPECT_EQ(test, m->counters.pgsteal_slab, 42);
+	KUNIT_EXPECT_EQ(test, m->counters.pgsteal_file, 0);
+	KUNIT_EXPECT_EQ(test, m->system.nr_pages[KPB_SYSTEM_SLAB], 22);
+}
+
+struct vmscan_kswapd {
+	const char *name;
+	unsigned int order;
+	unsigned long high;
+	unsigned long taken;
+};
+
+/*
+ * 4096 pages: 1 1 3 7 15 31 63 ..., until more than the high watermark are
+ * free. For order 4 no block comes of every other page: at priority 11 it takes a
+ * page at a time until compaction has its 32 and one more, and then looks at the
+ * watermark alone, at priority 10 and so on: 3 7 15.
+ */
+static const struct vmscan_kswapd vmscan_kswapd[] = {
+	{ "at once", 0, 0, 1 },
+	{ "in the last round", 0, 26, 27 },
+	{ "one more round", 0, 27, 58 },
+	{ "for a block", 4, 0, 33 },
+	{ "for a block and 50", 4, 50, 33 + 3 + 7 + 15 },
+};
+
+KUNIT_ARRAY_PARAM(vmscan_kswapd, vmscan_kswapd)
+
+static void vmscan_kswapd_stops_at_the_high_watermark(struct kunit *test)
+{
+	const struct vmscan_kswapd *param = test->param_value;
+	struct kpb_machine *m = vmscan_cache_box(test, 4096);
+
+	m->zone._watermark[WMARK_HIGH] = param->high;
+	m->zone.kswapd_order = param->order;
+	kpb_kswapd_run();
+	KUNIT_EXPECT_EQ(test, box_nr_free_pages(), param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgsteal_kswapd, param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pgscan_kswapd, param->taken);
+	KUNIT_EXPECT_EQ(test, m->counters.pageoutrun, 1);
+	KUNIT_EXPECT_EQ(test, m->counters.allocstall, 0);
+	KUNIT_EXPECT_EQ(test, m->zone.kswapd_order, 0);
+	KUNIT_EXPECT_EQ(test, m->curr->flags, 0);
+	KUNIT_EXPECT_EQ(test, m->cpu, m->config.nr_cpus - 1);
+}
+
+/* After 16 runs for nothing only direct reclaim brings it back. */
+static void vmscan_kswapd_gives_up(struct kunit *test)
+{
+	struct kpb_machine *m = vmscan_cache_box(test, 0);
+	unsigned int i;
+
+	m->zone._watermark[WMARK_HIGH] = 100;
+	m->background.on = true;
+	m->background_left = 1;
+	for (i = 0; i < 20; i++) {
+		m->background.kswapd_woken = false;
+		wakeup_kswapd(&m->zone, 0);
+		KUNIT_EXPECT_EQ(test, m->background.kswapd_woken,
+				i < MAX_RECLAIM_RETRIES);
+		if (m->background.kswapd_woken)
+			kpb_kswapd_run();
+	}
+	kpb_system_add(pfn_to_page(box_start_pfn()), 0, KPB_SYSTEM_FILE);
+	KUNIT_EXPECT_EQ(test, try_to_free_pages(0, GFP_KERNEL), 1);
+	wakeup_kswapd(&m->zone, 0);
+	KUNIT_EXPECT_TRUE(test, m->background.kswapd_woken);
+}
+
+/* Nobody runs it where there is no background: it is counted, as ever. */
+static void vmscan_kswapd_is_not_woken_without_a_background(struct kunit *test)
+{
+	struct kpb_machine *m = vmscan_cache_box(test, 100);
+
+	m->zone._watermark[WMARK_HIGH] = 100;
+	wakeup_kswapd(&m->zone, 0);
+	KUNIT_EXPECT_FALSE(test, m->background.kswapd_woken);
+	KUNIT_EXPECT_EQ(test, m->background_left, 0);
+}
+
 static const struct kunit_case vmscan_test_cases[] = {
 	KUNIT_CASE_PARAM(vmscan_stops_when_it_is_enough,
 			 vmscan_enough_gen_params),
@@ -209,6 +393,14 @@ static const struct kunit_case vmscan_test_cases[] = {
 	KUNIT_CASE(vmscan_reclaim_runs_with_memalloc),
 	KUNIT_CASE(vmscan_reclaim_tells),
 	KUNIT_CASE(vmscan_reclaim_gets_a_block_from_pba),
+	KUNIT_CASE_PARAM(vmscan_takes_the_oldest_page_cache,
+			 vmscan_share_gen_params),
+	KUNIT_CASE(vmscan_least_pressure_takes_the_whole_share),
+	KUNIT_CASE(vmscan_asks_the_slab_caches),
+	KUNIT_CASE_PARAM(vmscan_kswapd_stops_at_the_high_watermark,
+			 vmscan_kswapd_gen_params),
+	KUNIT_CASE(vmscan_kswapd_gives_up),
+	KUNIT_CASE(vmscan_kswapd_is_not_woken_without_a_background),
 	{ 0 }
 };
 

@@ -47,6 +47,8 @@ _Static_assert(sizeof(struct page) == 32, "struct page is 32 bytes");
 #define KPB_PG_MEMCG 0x10  /* charged, as PageMemcgKmem() */
 #define KPB_PG_HELD 0x08   /* in use, fetched by the page table allocator */
 #define KPB_PG_FLIGHT 0x04 /* and not given the pkey yet */
+#define KPB_PG_TAIL 0x02   /* with SYSTEM: not the first page */
+#define KPB_PG_SYSTEM 0x01 /* with LRU or AGED: see lab/system.h */
 #define KPB_PG_ORDER 0x0f
 
 #endif

@@ -63,6 +63,10 @@ struct zone {
 	unsigned int compact_considered;
 	unsigned int compact_defer_shift;
 	int compact_order_failed;
+	/* pg_data_t's in the kernel: what kswapd was woken for, and how often in
+	 * a row it got nothing */
+	unsigned int kswapd_order;
+	int kswapd_failures;
 	/* ours: pages in use that compaction could move */
 	unsigned long nr_movable_pages;
 };
