@@ -16,7 +16,9 @@ DOOR = (
     "include/**/*.h",
     "lab/border.h",
     "lab/door.h",
+    "lab/image.h",
     "lab/machine.h",
+    "lab/system.h",
     "mm/kpkeys_hardened_pgtables.c",
 )
 

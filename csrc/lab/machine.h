@@ -13,6 +13,7 @@
 #include <linux/mutex.h>
 #include <linux/shrinker.h>
 
+#include "image.h"
 #include "system.h"
 
 struct kpb_allocator_ops;
@@ -188,6 +189,7 @@ struct kpb_machine {
 	unsigned long nr_vmalloc_ptps;	/* handed out to the vmalloc area */
 	unsigned long nr_vmalloc_pages; /* of the buddy, mapped there */
 	unsigned long nr_pinned;
+	struct kpb_image_books image;
 	struct kpb_system system; /* what neither it nor a slot owns */
 	unsigned long nr_unprotected; /* PTPs without pkey, as of the last op */
 
