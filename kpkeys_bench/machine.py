@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpkeys_bench import _ffi
-from kpkeys_bench.errors import ConfigError
+from kpkeys_bench.errors import ConfigError, StateError
 from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
 from kpkeys_bench.states.image import MIGRATETYPES, MemoryImage, image_of_machine, save_image
 from kpkeys_bench.strategy import State, Strategy
@@ -214,34 +214,39 @@ class Machine:
         self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
         self.state_at_start = state or State()
         self._ram, self._phys_base = self._place(ram, phys_base)
-        self._handle = _ffi.MachineHandle(
-            page_shift=PAGE_SHIFTS[self.geometry.page_size],
-            ram_bytes=self._ram,
-            phys_base=self._phys_base,
-            allocator=self.strategy.allocator,
-            linear_map=self.strategy.linear_map,
-            refill_orders=self.strategy.refill_orders or self.geometry.refill_orders,
-            allow_any_orders=self.strategy.allow_any_orders,
-            zero_pages=zero_pages,
-            aged_ppm=self.state_at_start.aged_ppm,
-            aged_pins=self.state_at_start.pins,
-            aged_seed=seed if self.state_at_start.seed is None else self.state_at_start.seed,
-            image=image.as_config() if (image := self.state_at_start.image) else None,
-            nr_cpus=nr_cpus,
-            no_pcp=no_pcp,
-            memcg_limit_pages=memcg_limit_pages,
-            nr_static_pgtables=nr_static_pgtables,
-            holes=holes,
-            reserved=reserved,
-            memblock_fault=memblock_fault,
-            boot=asdict(boot) if boot else None,
-            variant_param=variant_param,
-            allocator_file=(
-                str(self.strategy.compiled(self.geometry.page_size))
-                if self.strategy.is_file
-                else None
-            ),
-        )
+        try:
+            self._handle = _ffi.MachineHandle(
+                page_shift=PAGE_SHIFTS[self.geometry.page_size],
+                ram_bytes=self._ram,
+                phys_base=self._phys_base,
+                allocator=self.strategy.allocator,
+                linear_map=self.strategy.linear_map,
+                refill_orders=self.strategy.refill_orders or self.geometry.refill_orders,
+                allow_any_orders=self.strategy.allow_any_orders,
+                zero_pages=zero_pages,
+                aged_ppm=self.state_at_start.aged_ppm,
+                aged_pins=self.state_at_start.pins,
+                aged_seed=seed if self.state_at_start.seed is None else self.state_at_start.seed,
+                image=image.as_config() if (image := self.state_at_start.image) else None,
+                nr_cpus=nr_cpus,
+                no_pcp=no_pcp,
+                memcg_limit_pages=memcg_limit_pages,
+                nr_static_pgtables=nr_static_pgtables,
+                holes=holes,
+                reserved=reserved,
+                memblock_fault=memblock_fault,
+                boot=asdict(boot) if boot else None,
+                variant_param=variant_param,
+                allocator_file=(
+                    str(self.strategy.compiled(self.geometry.page_size))
+                    if self.strategy.is_file
+                    else None
+                ),
+            )
+        except ConfigError as error:
+            if self.state_at_start.image is None or "memory image" not in str(error):
+                raise
+            raise StateError(f"state {self.state_at_start.name}: {error}") from None
 
     def _place(self, ram: int | None, phys_base: int | None) -> tuple[int, int]:
         """Bytes of RAM and the first one's address: as asked for, or as the state has them."""
