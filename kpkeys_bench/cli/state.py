@@ -24,6 +24,7 @@ from kpkeys_bench.states.image import (
     save_image,
     scatter,
 )
+from kpkeys_bench.states.procfs import PROC
 from kpkeys_bench.states.snapshot import snapshot as take_snapshot
 from kpkeys_bench.strategy import ALLOCATORS, Strategy, parse_state
 from kpkeys_bench.workloads.workload import Workload, parse_workload
@@ -119,7 +120,9 @@ def _text_of(lines: list[str], *tables: RenderableType) -> RenderableType:
     help="Of that machine.  [default: this one's, or what the files tell]",
 )
 @click.option("--zone", metavar="[NODE:]NAME", help="One zone alone, such as Normal.")
-@click.option("--name", metavar="NAME", help="What the state is called.  [default: as FILE or DIR]")
+@click.option(
+    "--name", metavar="NAME", help="What the state is called.  [default: that of FILE or DIR]"
+)
 @click.option("--source", metavar="TEXT", help="Where it is from, one line.")
 @click.option("--seed", default=1, show_default=True, help="Of places that are not known.")
 @outputs
@@ -147,6 +150,8 @@ def snapshot(
     if seed < 0:
         raise ConfigError(f"seed {seed}: give 0 or more")
     called = name or (Path(output).stem if output else Path(folder).resolve().name)
+    if not name and not output and Path(folder).resolve() == PROC:
+        called = "this-machine"
     with wide_console(stderr=True).status("reading page flags"):
         image = take_snapshot(
             Path(folder),

@@ -38,6 +38,20 @@ def _edges(same: npt.NDArray[np.bool_]) -> tuple[Frames, Frames]:
     return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
 
 
+def stretches(codes: Codes, kind: int) -> tuple[Frames, Frames]:
+    """Where stretches of frames of one kind begin and end, as far as they go."""
+    starts, ends = [], []
+    for low, high in pieces(len(codes)):
+        start, end = _edges(codes[low:high] == kind)
+        starts.append(start + low)
+        ends.append(end + low)
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    # one that goes on in the next piece
+    apart = np.ones(len(start) + 1, bool)
+    apart[1:-1] = end[:-1] != start[1:]
+    return start[apart[:-1]], end[apart[1:]]
+
+
 def natural_blocks(start: Frames, end: Frames, max_order: int) -> tuple[Frames, Orders]:
     """Cut stretches of free frames into the largest aligned blocks.
 

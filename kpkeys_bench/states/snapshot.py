@@ -19,7 +19,7 @@ import numpy.typing as npt
 from kpkeys_bench.errors import StateError
 from kpkeys_bench.geometry import Geometry, geometry
 from kpkeys_bench.states.draw import draw_memory
-from kpkeys_bench.states.fit import FreeBlocks, fit_heads, pieces, runs_of
+from kpkeys_bench.states.fit import FreeBlocks, fit_heads, pieces, runs_of, stretches
 from kpkeys_bench.states.image import (
     ANON,
     FILE,
@@ -236,8 +236,7 @@ def _cut_to_ram(codes: Codes, facts: Geometry) -> tuple[Codes, int]:
 
 def _fill_small_holes(codes: Codes) -> tuple[str, ...]:
     """Keep the largest holes; the others become reserved memory."""
-    steps = np.diff((codes == HOLE).astype(np.int8), prepend=0, append=0)
-    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    starts, ends = stretches(codes, HOLE)
     if len(starts) <= MAX_HOLES:
         return ()
     small = np.argsort(ends - starts, kind="stable")[: len(starts) - MAX_HOLES]
