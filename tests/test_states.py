@@ -38,6 +38,7 @@ from kpkeys_bench.states.named import recorded_states
 from kpkeys_bench.states.snapshot import free_by_type, snapshot
 from kpkeys_bench.workloads.ops import OP_DTYPE, PIN, UNPIN
 
+V6 = Path(__file__).parent / "allocators" / "v6" / "kpkeys_hardened_pgtables.c"
 FACTS = geometry("4K")
 TOP = FACTS.max_page_order
 #: 64 MB, the smallest machine there is.
@@ -685,6 +686,17 @@ def test_state_of_a_running_machine_can_begin_another(strategy, start):
         machine.check()
         machine.boot()
         machine.check()
+
+
+def test_allocator_file_begins_with_the_recorded_buddyinfo():
+    state = parse_state("many-half")
+    assert state.image is not None
+    with Machine(Strategy(str(V6)), state=state) as machine:
+        assert sums(machine) == state.image.meta["buddyinfo"]
+        machine.check()
+        machine.boot()
+        machine.check()
+        assert machine.counters()["warnings"] == 0
 
 
 def test_state_cannot_be_saved_while_a_task_is_under_way():
