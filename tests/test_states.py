@@ -567,6 +567,24 @@ def forge(path, **changes):
         ({"meta": b"[]"}, "metadata that is no object"),
         ({"meta": b"{}"}, "name 'None' is not one line"),
         ({"meta": b"{"}, "metadata that is not JSON"),
+        ({"meta": b'{"name": "a\\u001b[2J", "source": "b"}'}, "is not one line"),
+        *(
+            ({"meta": b'{"name": "a", "source": "b", ' + rest + b"}"}, "makes no sense")
+            for rest in (
+                b'"zones": [{}]',
+                b'"zones": 5',
+                b'"buddyinfo": ["x"]',
+                b'"buddyinfo": [-1]',
+                b'"free_by_type": {"movable": 3}',
+                b'"free_by_type": {"other": []}',
+                b'"unread": [["a"]]',
+                b'"notes": ["\\u001b"]',
+                b'"direct_map_kb": {"a": "b"}',
+                b'"page_tables_kb": 1.5',
+                b'"adjusted_pages": "many"',
+                b'"variant": 3',
+            )
+        ),
         ({"raw": bytes(100)}, "does not decompress to exactly"),
         ({"raw": bytes(1 << 16)}, "does not decompress to exactly"),
     ],

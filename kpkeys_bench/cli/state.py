@@ -67,7 +67,7 @@ def _said(image: MemoryImage) -> list[str]:
     lines += [
         f"zone {z['node']}:{z['zone']} from frame {z['start_pfn']}: {z['managed']:,} pages, "
         f"{z['pcp_pages']:,} on per-CPU lists; {' '.join(map(str, z['buddyinfo']))}"
-        for z in _zones(meta)
+        for z in meta.get("zones") or ()
     ]
     what = {
         _KNOWN: "kpageflags: the use of every frame is known",
@@ -87,12 +87,6 @@ def _said(image: MemoryImage) -> list[str]:
     if mapped:
         lines.append("its linear map: " + ", ".join(f"{k} {v} kB" for k, v in mapped.items()))
     return lines
-
-
-def _zones(meta: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - from a file
-    zones = meta.get("zones") or []
-    keys = {"node", "zone", "start_pfn", "managed", "pcp_pages", "buddyinfo"}
-    return [z for z in zones if isinstance(z, dict) and keys <= set(z)]
 
 
 def _text_of(lines: list[str], *tables: RenderableType) -> RenderableType:

@@ -10,7 +10,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -424,13 +424,74 @@ def _inflate(header: _Header, payload: bytes) -> bytes:
     return raw
 
 
+def _is_text(value: object, limit: int = 4096) -> bool:
+    return isinstance(value, str) and len(value) <= limit and value.isprintable()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 63
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= 64 and all(map(_is_count, value))
+
+
+def _are_named_counts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(key, 64) and _is_count(count) for key, count in value.items()
+    )
+
+
+def _is_zone(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_text(value.get("zone"), 64)
+        and _are_counts(value.get("buddyinfo"))
+        and all(_is_count(value.get(key)) for key in _ZONE_COUNTS)
+    )
+
+
+_ZONE_COUNTS: Final = ("node", "start_pfn", "spanned", "present", "managed", "pcp_pages")
+
+#: What the metadata may tell beyond name and source, and whether it makes sense.
+_META: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "variant": _is_text,
+    "kernel": _is_text,
+    "date": _is_text,
+    "buddyinfo": _are_counts,
+    "blocks_by_type": _are_counts,
+    "free_by_type": lambda value: (
+        isinstance(value, Mapping)
+        and set(value) <= set(MIGRATETYPES)
+        and all(map(_are_counts, value.values()))
+    ),
+    "zones": lambda value: isinstance(value, list) and all(map(_is_zone, value)),
+    "direct_map_kb": _are_named_counts,
+    "page_tables_kb": _is_count,
+    "adjusted_pages": _is_count,
+    "seed": _is_count,
+    "unread": lambda value: (
+        isinstance(value, list)
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(map(_is_text, pair)) for pair in value
+        )
+    ),
+    "notes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+}
+
+
 def _check_meta(meta: object) -> None:
+    """Everything that is printed or compared later is what it should be."""
     if not isinstance(meta, Mapping):
         raise StateError("has metadata that is no object")
     for key, limit in (("name", MAX_NAME_CHARS), ("source", 4096)):
         text = meta.get(key)
-        if not isinstance(text, str) or not 0 < len(text) <= limit or not text.isprintable():
+        if not text or not _is_text(text, limit):
             raise StateError(f"{key} {str(text)[:40]!r} is not one line of 1 to {limit} characters")
+    for key, makes_sense in _META.items():
+        value = meta.get(key)
+        if value is not None and not makes_sense(value):
+            raise StateError(f"has metadata whose {key} makes no sense: {str(value)[:40]!r}")
 
 
 def _validate(image: MemoryImage) -> None:
