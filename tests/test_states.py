@@ -57,10 +57,10 @@ FLAG = {
 }
 
 
-def natural(codes):
+def natural(codes, top=TOP):
     """Slow and obvious: merge free buddies until nothing merges."""
     blocks = {int(i): 0 for i in np.flatnonzero(codes == FREE)}
-    for order in range(TOP):
+    for order in range(top):
         for first in sorted(blocks):
             buddy = first + (1 << order)
             if first % (2 << order) == 0 and blocks.get(first) == order == blocks.get(buddy):
@@ -69,8 +69,8 @@ def natural(codes):
     return blocks
 
 
-def line_of(blocks):
-    return [sum(order == o for order in blocks.values()) for o in range(TOP + 1)]
+def line_of(blocks, top=TOP):
+    return [sum(order == o for order in blocks.values()) for o in range(top + 1)]
 
 
 def buddyinfo_text(lines: Mapping[str, list[int]]):
@@ -218,19 +218,20 @@ def memories(draw):
     return codes, later
 
 
-@settings(max_examples=40, deadline=None)
-@given(memories())
-def test_buddyinfo_of_random_memory_is_what_was_recorded(tmp_path_factory, memory):
+@settings(max_examples=60, deadline=None)
+@given(memories(), st.sampled_from(["4K", "16K", "64K"]))
+def test_buddyinfo_of_random_memory_is_what_was_recorded(tmp_path_factory, memory, page_size):
     codes, later = memory
     folder = tmp_path_factory.mktemp("proc")
-    line = line_of(natural(later))
-    image = snapshot(proc_folder(folder, codes, line), name="random")
+    top = geometry(page_size).max_page_order
+    line = line_of(natural(later, top), top)
+    image = snapshot(proc_folder(folder, codes, line), name="random", page_size=page_size)
     assert image.free_blocks().tolist() == line
     # what could not be read at one moment is all that was changed, or less
     if (codes == later).all():
         assert image.meta["adjusted_pages"] == 0
     for strategy in ("null", "pba"):
-        with Machine(Strategy(strategy), state=State(image=image)) as machine:
+        with Machine(Strategy(strategy), page_size=page_size, state=State(image=image)) as machine:
             assert sums(machine) == line
             machine.check()
             machine.boot()
@@ -888,6 +889,14 @@ def test_frames_before_counts_what_lies_below():
     assert figure.frames_before(image, (HOLE,), at).tolist() == [0] * 7
     for cell in (512, 1024, 4096):
         assert np.allclose(figure.shares(image, cell).sum(axis=1), 1)
+
+
+def test_colour_of_a_cell_is_what_is_in_use_and_paler_where_it_is_little():
+    colours = np.array([[1.0, 1.0, 1.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.0]])
+    share = np.array([[1, 0, 0], [0, 1, 0], [0, 0.5, 0.5], [7 / 8, 0, 1 / 8]])
+    pixels = figure.cell_colours(share, colours)
+    expected = [[1, 1, 1], [0, 0.5, 1], [0.5, 0.25, 0.5], [1, 0.5, 0.5]]
+    assert np.allclose(pixels, expected)
 
 
 def test_picture_of_a_state_is_drawn(tmp_path):

@@ -40,7 +40,7 @@ _GROUPS: Final = (
     ((FILE,), (0.0, 0.62, 0.45), "page cache (movable)"),
     ((SLAB, KINDS.index("system_slab")), (0.90, 0.62, 0.0), "slab"),
     ((KERNEL, KINDS.index("system_kernel")), (0.84, 0.37, 0.0), "kernel"),
-    ((PGTABLE,), (0.6, 0.0, 0.25), "page tables"),
+    ((PGTABLE,), (0.6, 0.0, 0.25), "page tables (framed)"),
     ((RESERVED,), (0.55, 0.55, 0.55), "reserved"),
     ((HOLE,), (0.86, 0.86, 0.86), "no RAM"),
 )
@@ -90,6 +90,27 @@ def _cell_frames(image: MemoryImage) -> int:
     return cell
 
 
+def cell_colours(
+    share: npt.NDArray[np.float64], colours: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Mix the colours of what is in use; the less there is, the paler, by the cube root.
+
+    One page in 512 would not be seen if it were as pale as it is rare.
+
+    Parameters
+    ----------
+    share : (cells, groups) array
+        From `shares`; the first group is free memory.
+    colours : (groups, 3) array
+        Of each group, 0 to 1.
+    """
+    used = share[:, 1:].sum(axis=1, keepdims=True)
+    mixed = share[:, 1:] @ colours[1:] / np.maximum(used, 1e-12)
+    depth = np.cbrt(np.clip(used, 0, 1))
+    pixels: npt.NDArray[np.float64] = np.clip(1 - depth * (1 - mixed), 0, 1)
+    return pixels
+
+
 def _draw_map(ax: Axes, image: MemoryImage) -> None:
     cell = _cell_frames(image)
     share = shares(image, cell)
@@ -98,7 +119,7 @@ def _draw_map(ax: Axes, image: MemoryImage) -> None:
     rows = -(-nr_cells // columns)
     colours = np.array([colour for _, colour, _ in _GROUPS])
     pixels = np.ones((rows * columns, 3))
-    pixels[:nr_cells] = np.clip(share @ colours, 0, 1)
+    pixels[:nr_cells] = cell_colours(share, colours)
     ax.imshow(
         pixels.reshape(rows, columns, 3), interpolation="nearest", aspect="auto", origin="upper"
     )
@@ -110,7 +131,7 @@ def _draw_map(ax: Axes, image: MemoryImage) -> None:
         s=max(4.0, 2200 / max(rows, columns)),
         marker="s",
         facecolors="none",
-        edgecolors=colours[tables],
+        edgecolors="black",
         linewidths=1.1,
     )
     shift = image.geometry.page_shift
@@ -123,7 +144,7 @@ def _draw_map(ax: Axes, image: MemoryImage) -> None:
     ax.set_xticks([])
     ax.set_title(
         f"{image.name}: a cell is {format_bytes(cell << shift)}, framed where it holds a page table"
-        f" ({len(has):,} of {nr_cells:,})",
+        f" ({len(has):,} of {nr_cells:,}); depth of colour: cube root of what is in use",
         loc="left",
         fontsize=10,
     )
@@ -152,8 +173,10 @@ def _draw_orders(ax: Axes, image: MemoryImage) -> None:
             ax.text(longest, order, f"  {total:,.1f}", va="center", fontsize=8)
     ax.set_yticks(orders)
     ax.set_ylabel("order")
-    ax.set_xlabel("MB free in blocks of this order (log scale; the sum beside them)")
-    ax.legend(frameon=False, fontsize=8, title="migratetype", loc="lower right")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set_xlabel("MB free in blocks of this order\n(log scale; the sum beside them)", fontsize=9)
+    ax.set_title("free memory by order and migratetype", loc="left", fontsize=10)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.45, -0.08), ncols=3)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
 
@@ -164,8 +187,8 @@ def state_figure(image: MemoryImage) -> Figure:
     Returns
     -------
     matplotlib Figure
-        On the left a map of memory, a cell for so many frames, whose colour mixes what they are
-        used for; on the right free memory by order and migratetype.
+        On the left a map of memory, a cell for so many frames, see `cell_colours`; on the right
+        free memory by order and migratetype.
 
     Raises
     ------
@@ -190,9 +213,9 @@ def state_figure(image: MemoryImage) -> Figure:
             if size
         ],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.01),
+        bbox_to_anchor=(0.47, -0.01),
         ncols=4,
         frameon=False,
-        fontsize=9,
+        fontsize=8,
     )
     return figure
