@@ -17,6 +17,7 @@ DOOR = (
     "lab/background.h",
     "lab/border.h",
     "lab/door.h",
+    "lab/image.h",
     "lab/machine.h",
     "lab/rng.h",
     "lab/system.h",

@@ -37,8 +37,10 @@
 #include "lab/event.c"
 #include "lab/fault.c"
 #include "door/kernel.c"
+#include "lab/image.c"
 #include "lab/machine.c"
 #include "lab/check.c"
+#include "lab/image_save.c"
 #include "lab/replay.c"
 #include "lab/system.c"
 #include "lab/task.c"
@@ -72,5 +74,9 @@
 		.digest = kpb_granule_digest,                   \
 		.log = kpb_granule_log,                         \
 		.audit = kpb_granule_audit,                     \
+		.buddyinfo = kpb_granule_buddyinfo,             \
+		.runs = kpb_granule_runs,                       \
+		.places = kpb_granule_places,                   \
+		.image = kpb_granule_image,                     \
 		.pkeys = kpb_granule_pkeys,                     \
 	}

@@ -416,6 +416,28 @@ int64_t kpb_machine_pageblock_types(struct kpb_machine *m, uint8_t *out,
 	return KPB_LOOK(m, kpb_border(m)->granule->pageblock_types(out, nr));
 }
 
+int kpb_machine_buddyinfo(struct kpb_machine *m, uint64_t *out)
+{
+	return KPB_LOOK(m, (kpb_border(m)->granule->buddyinfo(out), 0));
+}
+
+int64_t kpb_machine_runs(struct kpb_machine *m, struct kpb_run *out,
+			 uint64_t nr)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->runs(out, nr));
+}
+
+int64_t kpb_machine_places(struct kpb_machine *m, struct kpb_place *out,
+			   uint64_t nr)
+{
+	return KPB_LOOK(m, kpb_border(m)->granule->places(out, nr));
+}
+
+int kpb_machine_image(struct kpb_machine *m, struct kpb_image *out)
+{
+	return KPB_LOOK(m, (kpb_border(m)->granule->image(out), 0));
+}
+
 int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 		      uint64_t nr)
 {

@@ -299,6 +299,64 @@ struct kpb_background_config {
 };
 
 #define KPB_BACKGROUND_MAX_EVERY 1024
+/* What frames are used for where a machine begins with memory as it was. */
+enum kpb_run_kind {
+	KPB_RUN_HOLE,	  /* no RAM */
+	KPB_RUN_RESERVED, /* in use for good, and never the buddy's */
+	KPB_RUN_KERNEL,	  /* in use for good */
+	KPB_RUN_PGTABLE,  /* the same: page tables of whoever was recorded */
+	KPB_RUN_SLAB,	  /* the same */
+	KPB_RUN_FILE,	  /* from here on as lab/system.h has it */
+	KPB_RUN_ANON,
+	KPB_RUN_SYSTEM_SLAB,
+	KPB_RUN_SYSTEM_KERNEL,
+	KPB_RUN_PCP,  /* kept by a CPU: each block has a place */
+	KPB_RUN_FREE, /* in the buddy */
+	KPB_NR_RUN_KINDS,
+};
+
+/* Blocks of one kind and order that follow each other. */
+struct kpb_run {
+	uint32_t first; /* frame, counted from the first one of RAM */
+	uint32_t nr;	/* blocks of 2^order frames; 1 or more */
+	uint8_t kind;	/* enum kpb_run_kind */
+	uint8_t order;	/* 0 up to KPB_RUN_SLAB */
+	uint16_t unused;
+};
+
+/*
+ * A block's place on its list: the blocks of one list, in the order of that
+ * list. What is FREE, FILE, ANON or SYSTEM_ and has no place follows at the end
+ * of its list, in rising order; movable free blocks of the largest order
+ * without a place get there when they are needed.
+ */
+struct kpb_place {
+	uint32_t first; /* as in the run that has the block */
+	uint16_t cpu;	/* PCP: taken modulo nr_cpus */
+	uint8_t type;	/* PCP: migratetype of the list */
+	uint8_t unused;
+};
+
+/*
+ * Memory as it was. All arrays stay the caller's and must not change before
+ * the machine is destroyed.
+ */
+struct kpb_image {
+	const struct kpb_run *runs; /* from frame 0 to the last, without gaps */
+	const struct kpb_place *places;
+	const uint8_t *block_types; /* migratetype of each pageblock */
+	uint64_t nr_runs;
+	uint64_t nr_places;
+	uint64_t nr_blocks;
+	uint64_t managed_pages; /* 0: what is not in use for good */
+	/* min, low, high; all 0: what follows from managed_pages */
+	uint64_t watermarks[3];
+	/* compaction that has failed lately, as in struct zone */
+	uint32_t compact_considered;
+	uint32_t compact_defer_shift;
+	uint32_t compact_order_failed; /* 0: none has failed */
+	uint32_t unused;
+};
 
 struct kpb_config {
 	uint64_t ram_bytes;
@@ -334,6 +392,8 @@ struct kpb_config {
 	uint64_t variant_param;
 	struct kpb_boot_config boot;
 	struct kpb_background_config background;
+	/* memory as it was; NULL: free, or aged as above */
+	const struct kpb_image *image;
 };
 
 #define KPB_DEFAULT_CPUS 4
@@ -633,6 +693,23 @@ int64_t kpb_machine_free_pfns(struct kpb_machine *m, uint32_t order,
 			      uint32_t migratetype, uint64_t *out, uint64_t nr);
 int64_t kpb_machine_pageblock_types(struct kpb_machine *m, uint8_t *out,
 				    uint64_t nr);
+/*
+ * Free blocks by order and type, KPB_MAX_ORDERS rows of KPB_MIGRATE_TYPES; with
+ * those that the buddy has not been given yet.
+ */
+int kpb_machine_buddyinfo(struct kpb_machine *m, uint64_t *out);
+/*
+ * Memory as it is, for a struct kpb_image of another machine. What belongs to
+ * the allocator under test, to slots and to vmalloc is in use for good. Sections
+ * of an aged machine are initialised first. -EBUSY: a task is under way;
+ * -EUCLEAN: an invariant is broken.
+ */
+int64_t kpb_machine_runs(struct kpb_machine *m, struct kpb_run *out,
+			 uint64_t nr);
+int64_t kpb_machine_places(struct kpb_machine *m, struct kpb_place *out,
+			   uint64_t nr);
+/* The numbers of it; pointers and sizes are left alone. */
+int kpb_machine_image(struct kpb_machine *m, struct kpb_image *out);
 /* pkey of each of @nr page frames; 255 where nothing is mapped. */
 int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 		      uint64_t nr);

@@ -136,6 +136,32 @@ EVENT_DTYPE = np.dtype(
 if ffi.sizeof("struct kpb_event") != EVENT_DTYPE.itemsize:
     raise ImportError("struct kpb_event and its dtype differ: rebuild the extension")
 
+RUN_DTYPE = np.dtype(
+    [("first", "<u4"), ("nr", "<u4"), ("kind", "u1"), ("order", "u1"), ("unused", "<u2")]
+)
+PLACE_DTYPE = np.dtype([("first", "<u4"), ("cpu", "<u2"), ("type", "u1"), ("unused", "u1")])
+if (
+    ffi.sizeof("struct kpb_run") != RUN_DTYPE.itemsize
+    or ffi.sizeof("struct kpb_place") != PLACE_DTYPE.itemsize
+):
+    raise ImportError("a memory image and its dtypes differ: rebuild the extension")
+
+RUN_KINDS = (
+    "hole",
+    "reserved",
+    "kernel",
+    "pgtable",
+    "slab",
+    "file",
+    "anon",
+    "system_slab",
+    "system_kernel",
+    "pcp",
+    "free",
+)
+if len(RUN_KINDS) != lib.KPB_NR_RUN_KINDS:
+    raise ImportError("kpb_api.cdef.h and _ffi.py differ: rebuild the extension")
+
 _COUNTER_FIELDS = [name for name, _ in ffi.typeof("struct kpb_counters").fields]
 _MAP_FIELDS = [name for name, _ in ffi.typeof("struct kpb_map_counters").fields]
 COSTS = tuple(name.removesuffix("_ps") for name, _ in ffi.typeof("struct kpb_costs").fields)
@@ -360,6 +386,33 @@ def _fill_boot(boot, params):
             setattr(boot, name, _whole(f"boot: {name}", value, limit))
 
 
+def _array_of(name, array, dtype, ctype):
+    """A pointer to a whole array, which must be what it is said to be."""
+    if array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
+        raise ConfigError(f"memory image: {name} must be a contiguous array of {dtype}")
+    return ffi.from_buffer(ctype, array)
+
+
+def _image(image):
+    """A struct kpb_image and what must live as long as it is used."""
+    out = ffi.new("struct kpb_image *")
+    arrays = (
+        _array_of("runs", image["runs"], RUN_DTYPE, "struct kpb_run[]"),
+        _array_of("places", image["places"], PLACE_DTYPE, "struct kpb_place[]"),
+        _array_of("block_types", image["block_types"], np.dtype(np.uint8), "uint8_t[]"),
+    )
+    out.runs, out.places, out.block_types = arrays
+    out.nr_runs = len(image["runs"])
+    out.nr_places = len(image["places"])
+    out.nr_blocks = len(image["block_types"])
+    out.managed_pages = _whole("managed pages", image["managed_pages"], MAX_U64)
+    for i, value in enumerate(image["watermarks"]):
+        out.watermarks[i] = _whole("watermark", value, MAX_U64)
+    for name in ("compact_considered", "compact_defer_shift", "compact_order_failed"):
+        setattr(out, name, _whole(name, image[name], MAX_U32))
+    return out, arrays
+
+
 class MachineHandle:
     """Owns one ``struct kpb_machine``; its pointer is None once closed."""
 
@@ -388,8 +441,11 @@ class MachineHandle:
         variant_param=0,
         boot=None,
         background=None,
+        image=None,
     ):
         self._ptr = None
+        #: what the machine looks things up in for as long as it lives
+        self._keep = _image(image) if image is not None else (ffi.NULL, ())
         config = ffi.new("struct kpb_config *")
         config.page_shift = page_shift
         config.ram_bytes = _whole("ram", ram_bytes, MAX_U64)
@@ -418,6 +474,7 @@ class MachineHandle:
         _fill_boot(config.boot, boot or {})
         if background is not None:
             _fill_background(config.background, background, config.aged_seed)
+        config.image = self._keep[0]
         out = ffi.new("struct kpb_machine **")
         message = ffi.new("char[]", lib.KPB_MSG_BYTES)
         rc = lib.kpb_machine_create(config, out, message)
@@ -671,6 +728,42 @@ class MachineHandle:
             "uint8_t[]",
             lambda o, n: lib.kpb_machine_pageblock_types(self.ptr, o, n),
         )
+
+    def buddyinfo(self):
+        out = np.zeros((MAX_ORDERS, MIGRATE_TYPES), dtype=np.uint64)
+        pointer = ffi.from_buffer("uint64_t[]", out, require_writable=True)
+        self._check(lib.kpb_machine_buddyinfo(self.ptr, pointer))
+        return out
+
+    def image(self):
+        """Memory as it is, as the constructor takes it."""
+        info = ffi.new("struct kpb_image *")
+        try:
+            runs = self._array(
+                RUN_DTYPE, "struct kpb_run[]", lambda o, n: lib.kpb_machine_runs(self.ptr, o, n)
+            )
+        except MachineBusyError:
+            raise MachineError(
+                "a task is under way, or another thread is inside: let it finish before saving"
+            ) from None
+        except MachineError as error:
+            self.check()
+            raise error from None
+        self._check(lib.kpb_machine_image(self.ptr, info))
+        return {
+            "runs": runs,
+            "places": self._array(
+                PLACE_DTYPE,
+                "struct kpb_place[]",
+                lambda o, n: lib.kpb_machine_places(self.ptr, o, n),
+            ),
+            "block_types": self.pageblock_types(),
+            "managed_pages": info.managed_pages,
+            "watermarks": tuple(info.watermarks),
+            "compact_considered": info.compact_considered,
+            "compact_defer_shift": info.compact_defer_shift,
+            "compact_order_failed": info.compact_order_failed,
+        }
 
     def pkeys(self, pfns):
         pfns = np.ascontiguousarray(pfns, dtype=np.uint64)

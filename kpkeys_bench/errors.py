@@ -36,6 +36,10 @@ class ResultError(KpbError, OSError):
     """A result table cannot be read or written."""
 
 
+class StateError(ConfigError):
+    """A state of memory, its file, or what it is to be made of is malformed."""
+
+
 class AllocatorError(ConfigError):
     """An allocator file cannot be read, or does not compile for the laboratory.
 

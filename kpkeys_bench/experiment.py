@@ -69,7 +69,7 @@ class Setup:
     page_size : str
         ``"4K"``, ``"16K"`` or ``"64K"``.
     ram : int
-        Bytes of simulated RAM.
+        Bytes of simulated RAM; a state with an image has its own, which it then is.
     state : State
         Of memory at the start.
     ops : int
@@ -102,6 +102,9 @@ class Setup:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "page_size", geometry(self.page_size).page_size)
+        self.state.check_page_size(self.page_size)
+        if self.state.image is not None:
+            object.__setattr__(self, "ram", self.state.image.ram_bytes)
         if self.ops < 1:
             raise ConfigError(f"{self.ops} operations: give at least 1")
         if not 0 <= self.seed < 1 << 64:
@@ -291,6 +294,7 @@ def _identity(strategy: Strategy, workload: Workload, setup: Setup, repeat: int)
         "page_size": setup.page_size,
         "ram_bytes": setup.ram,
         "state": setup.state.name,
+        "state_sha256": setup.state.sha256,
         "background": setup.background.name,
         "background_sha256": setup.background.sha256,
         "workload": workload.name,
@@ -611,16 +615,17 @@ def compare(
     if repeats < 1:
         raise ConfigError(f"{repeats} repeats: give at least 1")
     strategies = [strategy.for_page_size(setup.page_size) for strategy in strategies]
-    for strategy in strategies:
-        # refuse what cannot be before anything is measured
-        if strategy.is_file:
-            strategy.compiled(setup.page_size)
-        setup.machine(strategy.mirror() if strategy.is_file else strategy).close()
     surroundings = [
         replace(setup, state=state, background=background)
         for state in states or [setup.state]
         for background in backgrounds or [setup.background]
     ]
+    for strategy in strategies:
+        # refuse what cannot be before anything is measured
+        if strategy.is_file:
+            strategy.compiled(setup.page_size)
+        for around in surroundings:
+            around.machine(strategy.mirror() if strategy.is_file else strategy).close()
     for workload in workloads:
         for around in surroundings:
             for strategy in strategies:

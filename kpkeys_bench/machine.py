@@ -3,6 +3,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -11,7 +13,9 @@ import numpy.typing as npt
 
 from kpkeys_bench import _ffi
 from kpkeys_bench.background import Background
+from kpkeys_bench.errors import ConfigError, StateError
 from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
+from kpkeys_bench.states.image import MIGRATETYPES, MemoryImage, image_of_machine, save_image
 from kpkeys_bench.strategy import State, Strategy
 from kpkeys_bench.workloads.ops import OpArray
 
@@ -44,6 +48,7 @@ ALLOCATOR_PARAMS: Final[dict[str, tuple[str, int]]] = _ffi.ALLOCATOR_PARAMS
 """What the parameter of a variant is, and its default, by allocator; most have none."""
 MAX_POSSIBLE_CPUS: Final[int] = _ffi.MAX_POSSIBLE_CPUS
 
+DEFAULT_RAM: Final = 16 << 30
 DEFAULT_PHYS_BASE: Final = 1 << 30
 """Where RAM starts, in bytes: as on QEMU's ``virt``, where the traces were recorded."""
 
@@ -150,14 +155,16 @@ class Machine:
         Allocator and refill orders.
     page_size : str
         ``"4K"``, ``"16K"`` or ``"64K"``.
-    ram : int
-        Bytes of RAM, 64 MB to 1 TB. Memory is used only for what is touched.
+    ram : int, optional
+        Bytes of RAM, 64 MB to 1 TB; None: what the state has, or 16 GB. Memory is used only for
+        what is touched.
     state : State
-        What memory is like at the start.
+        What memory is like at the start. One with an image has a page size, a size and a first
+        byte of its own, and no `holes`, `reserved` or `nr_static_pgtables` beside it.
     seed : int
         Of the state and the background; 0 to 2**64 - 1.
-    phys_base : int
-        Physical address of the first byte, a multiple of 1 GB.
+    phys_base : int, optional
+        Physical address of the first byte, a multiple of 1 GB; None: what the state has, or 1 GB.
     zero_pages : bool
         Really clear pages on ``__GFP_ZERO`` instead of counting it.
     nr_cpus : int
@@ -196,10 +203,10 @@ class Machine:
         strategy: Strategy | None = None,
         *,
         page_size: str = "4K",
-        ram: int = 16 << 30,
+        ram: int | None = None,
         state: State | None = None,
         seed: int = 0,
-        phys_base: int = DEFAULT_PHYS_BASE,
+        phys_base: int | None = None,
         zero_pages: bool = False,
         nr_cpus: int = 4,
         no_pcp: bool = False,
@@ -215,34 +222,62 @@ class Machine:
         self.geometry = geometry(page_size)
         self.strategy = (strategy or Strategy()).for_page_size(self.geometry.page_size)
         self.state_at_start = state or State()
-        self._handle = _ffi.MachineHandle(
-            page_shift=PAGE_SHIFTS[self.geometry.page_size],
-            ram_bytes=ram,
-            phys_base=phys_base,
-            allocator=self.strategy.allocator,
-            linear_map=self.strategy.linear_map,
-            refill_orders=self.strategy.refill_orders or self.geometry.refill_orders,
-            allow_any_orders=self.strategy.allow_any_orders,
-            zero_pages=zero_pages,
-            aged_ppm=self.state_at_start.aged_ppm,
-            aged_pins=self.state_at_start.pins,
-            aged_seed=seed,
-            nr_cpus=nr_cpus,
-            no_pcp=no_pcp,
-            memcg_limit_pages=memcg_limit_pages,
-            nr_static_pgtables=nr_static_pgtables,
-            holes=holes,
-            reserved=reserved,
-            memblock_fault=memblock_fault,
-            boot=asdict(boot) if boot else None,
-            variant_param=variant_param,
-            background=(background.parameters() if background and not background.is_none else None),
-            allocator_file=(
-                str(self.strategy.compiled(self.geometry.page_size))
-                if self.strategy.is_file
-                else None
-            ),
-        )
+        self._ram, self._phys_base = self._place(ram, phys_base)
+        try:
+            self._handle = _ffi.MachineHandle(
+                page_shift=PAGE_SHIFTS[self.geometry.page_size],
+                ram_bytes=self._ram,
+                phys_base=self._phys_base,
+                allocator=self.strategy.allocator,
+                linear_map=self.strategy.linear_map,
+                refill_orders=self.strategy.refill_orders or self.geometry.refill_orders,
+                allow_any_orders=self.strategy.allow_any_orders,
+                zero_pages=zero_pages,
+                aged_ppm=self.state_at_start.aged_ppm,
+                aged_pins=self.state_at_start.pins,
+                aged_seed=seed if self.state_at_start.seed is None else self.state_at_start.seed,
+                image=image.as_config() if (image := self.state_at_start.image) else None,
+                nr_cpus=nr_cpus,
+                no_pcp=no_pcp,
+                memcg_limit_pages=memcg_limit_pages,
+                nr_static_pgtables=nr_static_pgtables,
+                holes=holes,
+                reserved=reserved,
+                memblock_fault=memblock_fault,
+                boot=asdict(boot) if boot else None,
+                variant_param=variant_param,
+                background=(
+                    background.parameters() if background and not background.is_none else None
+                ),
+                allocator_file=(
+                    str(self.strategy.compiled(self.geometry.page_size))
+                    if self.strategy.is_file
+                    else None
+                ),
+            )
+        except ConfigError as error:
+            if self.state_at_start.image is None or "memory image" not in str(error):
+                raise
+            raise StateError(f"state {self.state_at_start.name}: {error}") from None
+
+    def _place(self, ram: int | None, phys_base: int | None) -> tuple[int, int]:
+        """Bytes of RAM and the first one's address: as asked for, or as the state has them."""
+        self.state_at_start.check_page_size(self.geometry.page_size)
+        image = self.state_at_start.image
+        if image is None:
+            return (
+                DEFAULT_RAM if ram is None else ram,
+                DEFAULT_PHYS_BASE if phys_base is None else phys_base,
+            )
+        for what, asked, has in (
+            ("ram", ram, image.ram_bytes),
+            ("phys_base", phys_base, image.phys_base),
+        ):
+            if asked not in {None, has}:
+                raise ConfigError(
+                    f"{what} {asked}: state {self.state_at_start.name} has {has}: leave {what} out"
+                )
+        return image.ram_bytes, image.phys_base
 
     def __enter__(self) -> Self:
         return self
@@ -510,6 +545,69 @@ class Machine:
         """Migratetype of each pageblock, rising; (nr_pageblocks,)."""
         result: npt.NDArray[np.uint8] = self._handle.pageblock_types()
         return result
+
+    def buddyinfo(self) -> npt.NDArray[np.uint64]:
+        """Free blocks by order and migratetype, ``(max_page_order + 1, 3)``.
+
+        With those that the buddy has not been given yet. Its sums are the line that
+        ``/proc/buddyinfo`` would have. Sections of an aged machine are initialised by this.
+        """
+        counts: npt.NDArray[np.uint64] = self._handle.buddyinfo()
+        return counts[: self.geometry.max_page_order + 1]
+
+    def image(self, name: str, source: str = "") -> MemoryImage:
+        """Memory as it is, for another machine to begin with.
+
+        Free lists, per-CPU lists, pageblock types, watermarks, what compaction remembers and the
+        pages of the rest of the system are kept in their order. What belongs to the allocator under
+        test, to slots and to vmalloc stays in use and is nobody's from then on (movable pins can
+        still be moved); its tables are page tables. Sections of an aged machine that were deferred
+        are initialised by this.
+
+        Parameters
+        ----------
+        name, source : str
+            One line each: what it is called, and where it is from.
+
+        Raises
+        ------
+        MachineError
+            If a task is under way, or an invariant is broken.
+        """
+        config = self._handle.image()
+        state = self.state()
+        counts = {
+            kind: [int(n) for n in counts]
+            for kind, counts in zip(MIGRATETYPES, self.buddyinfo().T, strict=True)
+        }
+        meta = {
+            "name": name,
+            "source": source
+            or f"simulated {self.strategy.label}, from {self.state_at_start.name}, "
+            f"{state['ops']} operations",
+            "variant": "simulation",
+            "buddyinfo": [sum(order) for order in zip(*counts.values(), strict=True)],
+            "free_by_type": counts,
+        }
+        return image_of_machine(
+            config,
+            page_size=self.geometry.page_size,
+            phys_base=self._phys_base,
+            ram_bytes=self._ram,
+            meta=meta,
+        )
+
+    def save_state(self, path: str | PathLike[str]) -> MemoryImage:
+        """Write `image` to a ``.kps`` file, under the file's name without the suffix.
+
+        Raises
+        ------
+        MachineError, StateError, ResultError
+            If there is none, it is too large, or the file cannot be written.
+        """
+        image = self.image(Path(path).stem)
+        save_image(image, path)
+        return image
 
     def pkeys(self, pfns: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """The pkey that the linear map gives each frame, 255 where nothing is mapped."""

@@ -31,6 +31,7 @@ IDENTITY: Final = (
     "state",
     "background",
     "background_sha256",
+    "state_sha256",
     "workload",
     "workload_sha256",
     "seed",
@@ -329,7 +330,7 @@ def write_text(target: str | os.PathLike[str], text: str) -> list[Path]:
     return [path]
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file's content all at once.
 
     A symbolic link stays and its target is replaced. What is no regular file (a pipe, a device) is
@@ -340,17 +341,18 @@ def write_atomically(path: Path, text: str) -> None:
     ResultError
         Naming the file and why.
     """
+    data = content.encode() if isinstance(content, str) else content
     temporary: Path | None = None
     try:
         if is_special(path):
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
         path = path.resolve()
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+            dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

@@ -8,6 +8,8 @@ from typing import Final
 from kpkeys_bench import _ffi, door
 from kpkeys_bench.errors import AllocatorError, ConfigError
 from kpkeys_bench.geometry import geometry
+from kpkeys_bench.states import named
+from kpkeys_bench.states.image import MemoryImage
 
 ALLOCATORS: Final[tuple[str, ...]] = _ffi.ALLOCATORS
 """Allocators compiled in, by name."""
@@ -201,22 +203,36 @@ class State:
     ``aged``: a share of the pageblocks (chosen by a seeded hash) hold 1 to `pins` unmovable pages
     at seeded places, so that they have no free page of ``pageblock_order``; the rest is free.
 
+    An `image`: memory as it was, on another machine or in another simulation. It has a page size,
+    a first byte and a size of its own.
+
     Attributes
     ----------
     aged_share : float
         Share of the pageblocks, 0 (fresh) to 1.
     pins : int
         Most unmovable pages in one such block.
+    seed : int, optional
+        Of the aged state; None: that of the run.
+    label : str
+        The name, of a state that has one.
+    image : MemoryImage, optional
+        Instead of all that.
     """
 
     aged_share: float = 0.0
     pins: int = 8
+    seed: int | None = None
+    label: str = ""
+    image: MemoryImage | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.aged_share <= 1:
             raise ConfigError(f"state aged: share {self.aged_share}: give 0 to 1")
         if self.pins < 1:
             raise ConfigError(f"state aged: pins {self.pins}: give at least 1")
+        if self.image is not None and self.aged_share:
+            raise ConfigError("a state that was recorded cannot be aged: leave the share out")
 
     @property
     def aged_ppm(self) -> int:
@@ -225,23 +241,57 @@ class State:
 
     @property
     def name(self) -> str:
-        """As results carry it and `parse_state` reads it."""
+        """As results carry it; `parse_state` reads it, unless it came from a file."""
+        if self.label:
+            return self.label
+        if self.image is not None:
+            return self.image.name
         if not self.aged_ppm:
             return "fresh"
         return f"aged:share={self.aged_share:g},pins={self.pins}"
 
+    @property
+    def sha256(self) -> str:
+        """Identity of the image, in hex; empty without one: then the name says all."""
+        return self.image.sha256 if self.image is not None else ""
+
+    def check_page_size(self, page_size: str) -> None:
+        """Refuse pages of another size than the image has.
+
+        Raises
+        ------
+        ConfigError
+            If they differ.
+        """
+        if self.image is not None and self.image.page_size != page_size:
+            raise ConfigError(
+                f"state {self.name}: it is of a machine with {self.image.page_size} pages, not "
+                f"{page_size}: give --page-size {self.image.page_size}"
+            )
+
 
 def parse_state(text: str) -> State:
-    """Read ``"fresh"``, ``"aged"`` or ``"aged:share=0.9,pins=8"``.
+    """Read ``"fresh"``, ``"aged:share=0.9,pins=8"``, the name of a state, or that of a file.
 
     Raises
     ------
     ConfigError
         If there is no such state.
+    StateError
+        If it is a file that cannot be read or is damaged.
     """
+    if named.is_state_file(text):
+        return State(image=named.load_state_file(text))
+    if text in named.AGED_DEGREES:
+        return State(named.AGED_DEGREES[text], named.AGED_PINS, named.AGED_SEED, text)
+    if text in named.recorded_states():
+        return State(label=text, image=named.load_state_file(text))
     name, _, rest = text.partition(":")
     if name not in {"fresh", "aged"} or (name == "fresh" and rest):
-        raise ConfigError(f"state {text!r}: give fresh or aged:share=0.9,pins=8")
+        names = ", ".join((*named.AGED_DEGREES, *named.recorded_states()))
+        raise ConfigError(
+            f"state {text!r}: give fresh, aged:share=0.9,pins=8, one of {names}, or a .kps file"
+        )
     if name == "fresh":
         return State()
     values = {"share": "0.9", "pins": "8"}

@@ -58,6 +58,10 @@ struct kpb_granule {
 	void (*digest)(uint64_t *out);
 	int (*log)(char *out);
 	int (*audit)(struct kpb_audit *out);
+	void (*buddyinfo)(uint64_t *out);
+	int64_t (*runs)(struct kpb_run *out, uint64_t nr);
+	int64_t (*places)(struct kpb_place *out, uint64_t nr);
+	void (*image)(struct kpb_image *out);
 	void (*pkeys)(const uint64_t *pfns, uint8_t *out, uint64_t nr);
 };
 

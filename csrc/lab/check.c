@@ -26,6 +26,7 @@ enum kpb_owner {
 	KPB_OWNER_SLOT,
 	KPB_OWNER_PIN,
 	KPB_OWNER_AGED,
+	KPB_OWNER_IMAGE,
 	KPB_OWNER_SYSTEM,
 	KPB_OWNER_LINEAR_MAP,
 	KPB_OWNER_VMALLOC_TABLE,
@@ -45,6 +46,7 @@ static const char *const kpb_owner_names[KPB_NR_OWNERS] = {
 	[KPB_OWNER_SLOT] = "a slot",
 	[KPB_OWNER_PIN] = "a pin",
 	[KPB_OWNER_AGED] = "the aged state",
+	[KPB_OWNER_IMAGE] = "the image that memory began with",
 	[KPB_OWNER_SYSTEM] = "the rest of the system",
 	[KPB_OWNER_LINEAR_MAP] = "the linear map",
 	[KPB_OWNER_VMALLOC_TABLE] = "the tables of the vmalloc area",
@@ -274,6 +276,35 @@ static void kpb_check_regions_own(struct kpb_check *check,
 			      regions->size >> PAGE_SHIFT, owner);
 }
 
+/* What is in use for good in the image, but for what the linear map has. */
+static void kpb_check_image(struct kpb_check *check)
+{
+	const struct kpb_image *image = kpb_this->config.image;
+	unsigned long first = kpb_this->zone.zone_start_pfn;
+	u64 i;
+
+	for (i = 0; image && i < image->nr_runs; i++) {
+		const struct kpb_run *run = &image->runs[i];
+		unsigned long pfn = first + run->first;
+		unsigned long end = pfn + run->nr, stop, next;
+
+		if (run->kind == KPB_RUN_HOLE)
+			kpb_check_own(check, pfn, run->nr, KPB_OWNER_HOLE);
+		if (!kpb_run_is_kept(run))
+			continue;
+		for (; pfn < end; pfn = next) {
+			stop = kpb_image_before_loan(pfn, end, &next);
+			kpb_check_own(check, pfn, stop - pfn, KPB_OWNER_IMAGE);
+		}
+	}
+	if (check->nr_of[KPB_OWNER_IMAGE] != kpb_this->image.nr_kept)
+		kpb_check_fail(
+			check,
+			"%lu frames of the image in use for good counted, %llu found",
+			kpb_this->image.nr_kept,
+			(unsigned long long)check->nr_of[KPB_OWNER_IMAGE]);
+}
+
 /* What the machine was told about its memory. */
 static void kpb_check_config_owners(struct kpb_check *check)
 {
@@ -285,6 +316,7 @@ static void kpb_check_config_owners(struct kpb_check *check)
 			      KPB_OWNER_RESERVED);
 	kpb_check_own(check, kpb_this->zone.zone_start_pfn,
 		      config->nr_static_pgtables, KPB_OWNER_STATIC);
+	kpb_check_image(check);
 }
 
 static u8 kpb_owner_of(const struct kpb_check *check, unsigned long pfn)
@@ -305,6 +337,8 @@ static unsigned long kpb_skip_deferred(unsigned long pfn, unsigned long *i)
 {
 	const struct memblock_type *deferred = &kpb_this->deferred;
 
+	if (kpb_this->config.image)
+		return kpb_image_skip_deferred(pfn, i);
 	while (*i < deferred->cnt &&
 	       pfn >= deferred->regions[*i].base >> PAGE_SHIFT) {
 		pfn = max(pfn, (unsigned long)(deferred->regions[*i].base +

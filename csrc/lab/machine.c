@@ -371,6 +371,8 @@ static int kpb_check_config(const struct kpb_config *config, char *msg)
 	ret = kpb_check_memory(config, msg);
 	if (!ret)
 		ret = kpb_background_check(config, msg);
+	if (!ret && config->image)
+		ret = kpb_image_check(config, msg);
 	if (ret)
 		return ret;
 	return kpb_check_refill_orders(config, msg);
@@ -382,6 +384,7 @@ static void kpb_machine_free(struct kpb_machine *m)
 	kpb_mapping_release(&m->vmemmap_map);
 	kpb_mapping_release(&m->page_type_map);
 	free(m->pageblock_migratetype);
+	free(m->image.deferred);
 	free(m->hardened_pgtables);
 	free(m->variant);
 	kpb_vmalloc_exit(m);
@@ -481,6 +484,15 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 	m->pgtable_split_lock.name = "pgtable_split_lock";
 }
 
+/* Every free frame to the buddy, as memblock has it or the image. */
+static int kpb_machine_free_memory(char *msg)
+{
+	if (kpb_this->config.image)
+		return kpb_image_free_all(msg);
+	memblock_free_all();
+	return 0;
+}
+
 static int kpb_granule_create(const struct kpb_config *config,
 			      struct kpb_machine **out, char *msg)
 {
@@ -520,12 +532,21 @@ static int kpb_granule_create(const struct kpb_config *config,
 		kpb_machine_free(m);
 		return -ENOMEM;
 	}
+	ret = m->config.image ? kpb_image_lend(msg) : 0;
+	if (ret) {
+		kpb_machine_free(m);
+		return ret;
+	}
 	map_mem();
 	/* what decided about the map is as good as the user's word */
 	if (force_pte_mapping())
 		m->config.linear_map = KPB_MAP_PTE;
 	free_area_init(&m->zone);
-	memblock_free_all();
+	ret = kpb_machine_free_memory(msg);
+	if (ret) {
+		kpb_machine_free(m);
+		return ret;
+	}
 	vmalloc_init();
 	m->boot.cause = KPB_BOOT_OTHER_SPLIT;
 	kpb_note_unprotected(m);
@@ -647,7 +668,7 @@ static void kpb_granule_state(struct kpb_state *out)
 	out->free_pages = zone->nr_free_pages + out->deferred_pages;
 	out->ram_pages = kpb_memblock_bytes(&m->memblock.memory) >> PAGE_SHIFT;
 	out->held_pages = m->nr_held;
-	out->reserved_pages = kpb_reserved_pages(&m->config);
+	out->reserved_pages = kpb_reserved_pages(&m->config) + m->image.nr_kept;
 	out->memcg_pages = m->nr_charged;
 	for (cpu = 0; cpu < m->config.nr_cpus; cpu++)
 		out->pcp_pages += (u64)m->pcp[cpu].count;

@@ -14,6 +14,7 @@
 #include <linux/shrinker.h>
 
 #include "background.h"
+#include "image.h"
 #include "system.h"
 
 struct kpb_allocator_ops;
@@ -197,6 +198,7 @@ struct kpb_machine {
 	unsigned long nr_vmalloc_ptps;	/* handed out to the vmalloc area */
 	unsigned long nr_vmalloc_pages; /* of the buddy, mapped there */
 	unsigned long nr_pinned;
+	struct kpb_image_books image;
 	struct kpb_system system; /* what neither it nor a slot owns */
 	/* operations until the background is due; never, unless it is on */
 	u64 background_left;

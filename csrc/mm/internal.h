@@ -62,6 +62,12 @@ KPB_LOCAL void kpb_kswapd_run(void);
 KPB_LOCAL void kpb_next_deferred_section(unsigned long *start_pfn,
 					 unsigned long *end_pfn);
 
+/* lab/image.c: instead of memblock's, where a machine begins with an image */
+KPB_LOCAL int kpb_image_add_memory(const struct kpb_config *config,
+				   struct memblock_type *memory);
+KPB_LOCAL void kpb_image_next_section(unsigned long *start_pfn,
+				      unsigned long *end_pfn);
+
 /* lab/aged.c: free a section the way an aged machine left it */
 KPB_LOCAL void kpb_aged_free_memory(unsigned long start_pfn,
 				    unsigned long end_pfn);

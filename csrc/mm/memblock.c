@@ -296,10 +296,15 @@ void kpb_next_deferred_section(unsigned long *start_pfn, unsigned long *end_pfn)
 	struct zone *zone = &kpb_this->zone;
 	struct memblock_type *deferred = &kpb_this->deferred;
 	struct memblock_region *rgn = deferred->regions;
-	unsigned long start = rgn->base >> PAGE_SHIFT;
-	unsigned long end = min(ALIGN(start + 1, PAGES_PER_SECTION),
-				region_end(rgn) >> PAGE_SHIFT);
+	unsigned long start, end;
 
+	if (kpb_this->config.image) {
+		kpb_image_next_section(start_pfn, end_pfn);
+		return;
+	}
+	start = rgn->base >> PAGE_SHIFT;
+	end = min(ALIGN(start + 1, PAGES_PER_SECTION),
+		  region_end(rgn) >> PAGE_SHIFT);
 	zone->nr_deferred_pages -= end - start;
 	rgn->base += (phys_addr_t)(end - start) << PAGE_SHIFT;
 	rgn->size -= (phys_addr_t)(end - start) << PAGE_SHIFT;
@@ -371,6 +376,8 @@ static int kpb_memblock_init(struct kpb_machine *m)
 	int ret = 0;
 	u32 i;
 
+	if (config->image)
+		return kpb_image_add_memory(config, &mb->memory);
 	for (i = 0; i < config->nr_holes && !ret; i++) {
 		ret = memblock_add_range(&mb->memory, base,
 					 config->holes[i].base - base);

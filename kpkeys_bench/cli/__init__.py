@@ -21,9 +21,11 @@ from kpkeys_bench.cli.base import (
 from kpkeys_bench.cli.boot import boot_command
 from kpkeys_bench.cli.compare import compare, plot
 from kpkeys_bench.cli.scenario import behaviours, scenario
+from kpkeys_bench.cli.state import snapshot, state
 from kpkeys_bench.cli.trace import trace
 from kpkeys_bench.errors import KpbError
 from kpkeys_bench.report import key_value_table, plain_table
+from kpkeys_bench.states.named import state_help
 from kpkeys_bench.strategy import ALLOCATOR_HELP
 from kpkeys_bench.workloads.trace import load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import GENERATOR_HELP
@@ -51,7 +53,7 @@ def info(*, json_file: str | None, csv_file: str | None) -> None:
 @click.command("list")
 @outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
-    """Allocators, recordings, generators and backgrounds by name."""
+    """Allocators, recordings, generators, states of memory and backgrounds by name."""
     check_outputs(json_file, csv_file)
     recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
     rows = [
@@ -60,6 +62,7 @@ def list_names(*, json_file: str | None, csv_file: str | None) -> None:
             ("allocator", ALLOCATOR_HELP),
             ("recording", recordings),
             ("generator", GENERATOR_HELP),
+            ("state", state_help()),
             ("background", BACKGROUND_HELP),
             ("parameter of a background", PARAMETER_HELP),
         )
@@ -75,6 +78,8 @@ for _command in (
     scenario,
     allocator,
     trace,
+    snapshot,
+    state,
     plot,
     info,
     list_names,

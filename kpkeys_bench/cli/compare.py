@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kpkeys_bench import experiment
@@ -24,12 +25,13 @@ from kpkeys_bench.cli.base import (
     nr_bytes,
 )
 from kpkeys_bench.errors import ConfigError, KpbError
-from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
+from kpkeys_bench.geometry import PAGE_SHIFTS, format_bytes, geometry
 from kpkeys_bench.machine import COSTS
 from kpkeys_bench.report import comparison, wide_console
 from kpkeys_bench.results import Results
 from kpkeys_bench.strategy import (
     ALLOCATORS,
+    State,
     Strategy,
     is_allocator_file,
     parse_refill_orders,
@@ -149,6 +151,18 @@ def _save(
         raise failure
 
 
+def _check_ram(states: Sequence[State]) -> None:
+    """A machine's size is given once: by --ram, or by its state."""
+    source = click.get_current_context().get_parameter_source("ram")
+    own = [state for state in states if state.image is not None]
+    if own and source is not ParameterSource.DEFAULT:
+        image = own[0].image
+        size = format_bytes(image.ram_bytes) if image is not None else ""
+        raise ConfigError(
+            f"--ram: state {own[0].name} is of a machine with RAM of {size}: leave --ram out"
+        )
+
+
 @click.command()
 @click.option(
     "--allocator",
@@ -191,8 +205,9 @@ def _save(
     "--state",
     "states",
     multiple=True,
-    metavar="STATE",
-    help=f"fresh, or aged:share=0.9,pins=8; repeatable.  [default: {DEFAULT_STATE}]",
+    metavar="NAME|FILE",
+    help="fresh, aged:share=0.9,pins=8, another name (see 'kpkeys-bench list') or a .kps file; "
+    f"repeatable.  [default: {DEFAULT_STATE}]",
 )
 @click.option(
     "--background",
@@ -307,6 +322,7 @@ def compare(
     streams = _workloads(workloads, traces, copies, setup.page_size)
     memory = [parse_state(text) for text in states or (DEFAULT_STATE,)]
     others = [parse_background(text) for text in backgrounds or (DEFAULT_BACKGROUND,)]
+    _check_ram(memory)
     csv_file = csv_file or (None if json_file else DEFAULT_CSV)
     check_targets(csv_file, json_file, plot_file)
     errors = wide_console(stderr=True)

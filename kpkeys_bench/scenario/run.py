@@ -242,7 +242,7 @@ def make_machine(setup: MachineSetup, allocator: str | None = None) -> Machine:
         return Machine(
             strategy,
             page_size=setup.page_size,
-            ram=setup.ram,
+            ram=_ram(setup),
             state=setup.state,
             seed=setup.seed,
             nr_cpus=setup.cpus,
@@ -258,6 +258,13 @@ def make_machine(setup: MachineSetup, allocator: str | None = None) -> Machine:
         if located is None:
             raise
         raise located from None
+
+
+def _ram(setup: MachineSetup) -> int:
+    """What the script asks for; without a word, what its state has."""
+    if setup.state.image is not None and "ram" not in setup.places:
+        return setup.state.image.ram_bytes
+    return setup.ram
 
 
 #: Words of the machine's errors, and the option that each is about; the first that fits counts.
@@ -276,6 +283,7 @@ _BLAME: Final = (
     ("aged", "state"),
     ("memcg", "memcg_limit"),
     ("seed", "seed"),
+    ("page-size", "page_size"),
     ("ram", "ram"),
     ("RAM", "ram"),
 )
@@ -336,7 +344,7 @@ class Runner:
         self.outcome.expects_stop = any(
             _asks_for_stop(s) for s in script.statements() if s.verb == "shown"
         )
-        self._books = Books(machine, script.setup.ram)
+        self._books = Books(machine, _ram(script.setup))
         self._books.under_way = self._is_under_way
         self._actors: dict[str | None, _Actor] = {None: _Actor(0, MAIN)}
         self._nr_slots = 0

@@ -12,6 +12,7 @@
 #include "event_kunit.c"
 #include "facts_kunit.c"
 #include "fault_kunit.c"
+#include "image_kunit.c"
 #include "kpkeys_hardened_pgtables_kunit.c"
 #include "memblock_kunit.c"
 #include "mmu_kunit.c"
