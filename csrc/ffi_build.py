@@ -17,6 +17,9 @@ SOURCES = [
     "csrc/lab/gen.c",
     "csrc/lab/hist.c",
     "csrc/lab/host.c",
+    "csrc/lab/import_books.c",
+    "csrc/lab/import_names.c",
+    "csrc/lab/import_text.c",
 ]
 
 ffibuilder = FFI()
