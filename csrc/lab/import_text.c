@@ -277,6 +277,9 @@ static int kpb_import_merge(struct kpb_import *imp)
 				return 0;
 			if (src->head == src->tail)
 				continue;
+			/* ended; another file may tell the item */
+			if (kpb_raw_waits(kpb_queued(src, src->head)))
+				return 0;
 			if (!first ||
 			    kpb_queued(src, src->head)->ts_ns <
 				    kpb_queued(first, first->head)->ts_ns)
@@ -1575,7 +1578,8 @@ int kpb_import_feed(struct kpb_import *imp, uint32_t source, const char *data,
 /**
  * kpb_import_begin() - a file begins
  * @imp: import
- * @source: 0, or with several sources the one whose file it is
+ * @source: 0, or with several sources the one whose file it is; begin all of
+ *	    them before the first is fed: one that has not begun has nothing
  *
  * Return: 0; -EINVAL if its last file has not ended; -ENOMEM.
  */

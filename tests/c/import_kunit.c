@@ -509,6 +509,23 @@ static void import_sources_are_merged_by_time(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in.state.count[KPB_IMPORT_LEVEL_MISMATCHES], 1);
 }
 
+/* The file that tells the item comes after the one that needs it. */
+static void import_merged_file_that_ended_waits_for_the_item(struct kunit *test)
+{
+	static const char first[] = ITEM(01, 18, do_fault, 0x40)
+		ITEM(02, 37, do_fault, 0x80);
+	static const char second[] = ITEM(03, 37, pgd_alloc, 0xc0);
+	static struct import in;
+
+	in.imp = import_open(test, 2, KPB_IMPORT_AUTO);
+	KUNIT_ASSERT_EQ(test, import_text(in.imp, 0, first, 99), 0);
+	KUNIT_ASSERT_EQ(test, import_text(in.imp, 1, second, 99), 0);
+	import_result(test, &in);
+	KUNIT_ASSERT_EQ(test, in.state.nr_ops, 2);
+	expect_op(test, &in, 0, 0, KPB_OP_ALLOC, 0, 0, 0);
+	expect_op(test, &in, 1, 1, KPB_OP_ALLOC, 0, 3, 0);
+}
+
 static void import_calls_out_of_order_are_refused(struct kunit *test)
 {
 	struct kpb_import *imp = import_open(test, 1, KPB_IMPORT_AUTO);
@@ -610,6 +627,7 @@ static const struct kunit_case import_cases[] = {
 	KUNIT_CASE(import_line_without_end_is_refused),
 	KUNIT_CASE(import_more_operations_than_the_limit_are_refused),
 	KUNIT_CASE(import_sources_are_merged_by_time),
+	KUNIT_CASE(import_merged_file_that_ended_waits_for_the_item),
 	KUNIT_CASE(import_calls_out_of_order_are_refused),
 	KUNIT_CASE(import_functions_are_found_with_what_stands_behind),
 	KUNIT_CASE(renumber_gives_lowest_free_slots),
