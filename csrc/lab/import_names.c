@@ -176,7 +176,8 @@ const struct kpb_import_fn *kpb_import_fn(const char *name, size_t len)
 		const struct kpb_import_fn *fn =
 			&kpb_import_fns[kpb_import_fn_index[at] - 1];
 
-		if (!strncmp(fn->name, name, end) && !fn->name[end])
+		/* a recording may have a zero byte in a name */
+		if (strlen(fn->name) == end && !memcmp(fn->name, name, end))
 			return fn;
 	}
 	return NULL;

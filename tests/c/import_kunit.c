@@ -564,8 +564,11 @@ import_functions_are_found_with_what_stands_behind(struct kunit *test)
 		{ "pgd_alloc_x", NULL },
 		{ "0xffff800080123456", NULL },
 	};
+	static const char zeros[] = "pgd_alloc\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 	size_t i;
 
+	for (i = 10; i < sizeof(zeros); i++)
+		KUNIT_EXPECT_NULL(test, kpb_import_fn(zeros, i));
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct kpb_import_fn *fn =
 			kpb_import_fn(cases[i].text, strlen(cases[i].text));
