@@ -422,6 +422,16 @@ int kpb_machine_pkeys(struct kpb_machine *m, const uint64_t *pfns, uint8_t *out,
 	return KPB_LOOK(m, (kpb_border(m)->granule->pkeys(pfns, out, nr), 0));
 }
 
+/* what builds it says it: see ffi_build.py */
+#ifndef KPB_SOURCES
+#define KPB_SOURCES "unknown"
+#endif
+
+const char *kpb_sources(void)
+{
+	return KPB_SOURCES;
+}
+
 const char *kpb_compiler(void)
 {
 #if defined(__clang__)

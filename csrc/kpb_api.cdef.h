@@ -114,6 +114,7 @@ enum kpb_level {
 	KPB_LEVEL_PTE,
 	KPB_LEVEL_PMD,
 	KPB_LEVEL_PUD,
+	KPB_LEVEL_P4D,
 	KPB_NR_LEVELS,
 };
 
@@ -274,6 +275,8 @@ struct kpb_boot_config {
 	uint32_t percpu_populated_bytes; /* of each unit; 0: all of it */
 	/* from VMALLOC_START: what lies below is taken */
 	uint64_t vmalloc_offset_bytes;
+	/* CONFIG_ARM64_VA_BITS; 0: 48, and 47 with pages of 16K */
+	uint32_t va_bits;
 };
 
 struct kpb_config {
@@ -443,7 +446,12 @@ struct kpb_boot_counters {
 	uint64_t tracked_region_pages;
 	uint64_t untracked_regions;
 	uint64_t untracked_region_pages; /* pages without the pkey */
-	uint64_t unprotected_page_ptps;	 /* integral over PTPs asked for */
+	/* what it takes to remember them all: ranges of a list that joins a
+	 * region to the one before it where they touch, or frames from the first
+	 * to the last */
+	uint64_t early_ranges;
+	uint64_t early_span_pages;
+	uint64_t unprotected_page_ptps; /* integral over PTPs asked for */
 	/* the vmalloc area */
 	uint64_t vmalloc_areas;
 	uint64_t vmalloc_pages; /* of the buddy, mapped there */
@@ -620,6 +628,8 @@ int kpb_hist_quantiles(const uint64_t *hist, const double *q, double *out,
 
 int kpb_clock_measure(struct kpb_clock_info *out);
 const char *kpb_compiler(void);
+/* SHA-256 of the C files that this was built from, in hex. */
+const char *kpb_sources(void);
 
 /* Synthetic workloads: NULL past the last. */
 const char *kpb_gen_name(uint32_t kind);

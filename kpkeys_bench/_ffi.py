@@ -86,7 +86,7 @@ BOOT_CAUSES = (
     "linear_map_split",
     "other_split",
 )
-LEVELS = ("pte", "pmd", "pud")
+LEVELS = ("pte", "pmd", "pud", "p4d")
 MAX_POSSIBLE_CPUS = lib.KPB_MAX_POSSIBLE_CPUS
 MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1
@@ -244,6 +244,11 @@ def clock_info():
 def compiler():
     """What compiled the extension."""
     return _text(lib.kpb_compiler())
+
+
+def sources():
+    """SHA-256 of the C files that the extension was built from, in hex."""
+    return _text(lib.kpb_sources())
 
 
 def hist_quantiles(hist, quantiles):

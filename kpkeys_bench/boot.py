@@ -11,18 +11,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kpkeys_bench import _ffi, isolate, sysinfo
 from kpkeys_bench.errors import ConfigError, MachineError
-from kpkeys_bench.geometry import format_bytes, geometry, parse_bytes
+from kpkeys_bench.geometry import VA_BITS, format_bytes, geometry, parse_bytes
 from kpkeys_bench.machine import (
     ALLOCATOR_PARAMS,
     BOOT_CAUSES,
     CAUSES,
     DEFAULT_PHYS_BASE,
-    EVENT_KINDS,
     LEVELS,
+    MAX_POSSIBLE_CPUS,
     PHASES,
     BootConfig,
     Counts,
@@ -32,13 +31,15 @@ from kpkeys_bench.machine import (
 )
 from kpkeys_bench.results import Row
 from kpkeys_bench.strategy import Strategy
-from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, OpArray
+from kpkeys_bench.workloads.ops import ALLOC, ARG_KERNEL, FREE, LEVEL_NAMES, OpArray
 from kpkeys_bench.workloads.trace import Trace, load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import Workload, parse_workload
 
 CLAIM_PTES: Final = 16
 """How many PTE tables the patch expects in the early window at most."""
 DEFAULT_RAM: Final = 12 << 30
+MIN_CPUS: Final = 2
+MAX_THREADS_PER_CPU: Final = 64
 DEFAULT_OPS: Final = 200_000
 RECORDING: Final = "boot"
 """The recorded boot that the package ships."""
@@ -147,7 +148,7 @@ class BootSetup:
         As in `BootConfig`.
     threads_per_cpu, nr_ioremap, ioremap_bytes, percpu_chunks, percpu_unit_bytes : int
         What asks for address space in the early window, as in `BootConfig`.
-    percpu_populated_bytes, vmalloc_offset_bytes : int
+    percpu_populated_bytes, vmalloc_offset_bytes, va_bits : int
         As in `BootConfig`.
     allocator : str
         A name, or a C file.
@@ -183,6 +184,7 @@ class BootSetup:
     percpu_unit_bytes: int = 65536
     percpu_populated_bytes: int = 0
     vmalloc_offset_bytes: int = 0
+    va_bits: int = 0
     allocator: str = "pba"
     variant_param: int = 0
     first_refill_order: int = 0
@@ -202,8 +204,19 @@ class BootSetup:
             object.__setattr__(self, "ram", self.place.ram)
         if self.allocator == "null":
             raise ConfigError("allocator 'null' has no pages to boot with: name another one")
+        if self.va_bits and self.va_bits not in VA_BITS[self.page_size]:
+            raise ConfigError(
+                f"{self.va_bits} VA bits: with {self.page_size} pages give "
+                f"{', '.join(map(str, VA_BITS[self.page_size]))}"
+            )
         if self.ops < 1:
             raise ConfigError(f"{self.ops} operations: give at least 1")
+        if not MIN_CPUS <= self.nr_cpus <= MAX_POSSIBLE_CPUS:
+            raise ConfigError(f"{self.nr_cpus} CPUs: give {MIN_CPUS} to {MAX_POSSIBLE_CPUS}")
+        if not 0 <= self.threads_per_cpu <= MAX_THREADS_PER_CPU:
+            raise ConfigError(
+                f"{self.threads_per_cpu} threads per CPU: give at most {MAX_THREADS_PER_CPU}"
+            )
         orders = geometry(self.page_size).refill_orders
         if self.first_refill_order and self.first_refill_order not in orders:
             raise ConfigError(
@@ -295,6 +308,7 @@ class BootSetup:
             "holes": _regions_text(self.holes),
             "reserved": _regions_text(self.reserved),
             "ram_bytes": row.pop("ram"),
+            "va_bits": self.va_bits or VA_BITS[self.page_size][0],
             "kasan": int(self.kasan),
             "debug_pagealloc": int(self.debug_pagealloc),
             "ops": self.ops if self.workload else 0,
@@ -400,7 +414,6 @@ def boot(setup: BootSetup, *, recorded: bool = False, speed: bool = False) -> Bo
 def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
     run = _Run(setup, _Recorded(setup) if recorded else None)
     with setup.machine() as machine:
-        machine.record(_event_room(setup))
         error = run.to_the_end(machine)
         row = setup.identity() | run.columns(machine) | {"error": error}
         broken = "" if error else _broken(machine)
@@ -415,17 +428,14 @@ def _boot(setup: BootSetup, *, recorded: bool, speed: bool) -> Boot:
         causes=causes,
         warnings=warnings,
         recorded=run.recorded.rows(in_window) if run.recorded else [],
-        speed=measure_speed(setup) if speed and not error else [],
+        speed=measure_speed(setup) if speed and not error and _has_regions(setup, row) else [],
         broken=broken,
     )
 
 
-def _event_room(setup: BootSetup) -> int:
-    """Events to keep so that none of a phase is lost: four for each table, and some to spare."""
-    geo = geometry(setup.page_size)
-    tables = setup.ram >> (geo.page_shift + geo.pmd_order)
-    splits = setup.bbml2 in {"boot-only", "late-cpu"}
-    return (1 << 13) + (6 * tables if splits else 0)
+def _has_regions(setup: BootSetup, row: Row) -> bool:
+    """Does the allocator keep pages together? On a map of PTEs from the start v6 is noblock."""
+    return row["early_regions"] > 0 or setup.strategy().is_file
 
 
 def _broken(machine: Machine) -> str:
@@ -457,8 +467,6 @@ class _Run:
         self.setup = setup
         self.recorded = recorded
         self.phases: list[Row] = []
-        self.early: list[npt.NDArray[np.void]] = []
-        self.whole = True
 
     def to_the_end(self, machine: Machine) -> str:
         """Run all phases; why the machine stopped, empty if it did not."""
@@ -469,7 +477,6 @@ class _Run:
                     self.recorded.replay_window(machine)
                 if phase == "running":
                     self._work(machine)
-                self._note_refills(machine, phase)
                 self.phases.append(phase_row(machine, phase))
         except MachineError as error:
             if not machine.stopped():
@@ -489,29 +496,6 @@ class _Run:
                 self.recorded.free_all(machine)
             for ops, repeat in workload.batches(self.setup.ops, self.setup.seed):
                 machine.replay(ops, repeat)
-
-    def _note_refills(self, machine: Machine, phase: str) -> None:
-        """Remember what was fetched before late initialisation."""
-        if phase not in _IN_WINDOW:
-            return
-        events = machine.events()
-        self.early.append(events[events["kind"] == EVENT_KINDS.index("refill")])
-        if phase == "smp":
-            # what comes later is of no interest
-            machine.record(0)
-
-    def _deferral(self, regions: int) -> Row:
-        """What a list of ranges, or marks, would have to remember; None if it is not known."""
-        refills = np.concatenate(self.early) if self.early else np.zeros(0, dtype=[("a", "u8")])
-        if len(refills) != regions or not regions:
-            return {"deferred_ranges": None if regions else 0, "deferred_span_pages": None}
-        start = refills["a"].astype(np.int64)
-        end = start + (1 << refills["b"].astype(np.int64))
-        touches = (start[1:] == end[:-1]) | (end[1:] == start[:-1])
-        return {
-            "deferred_ranges": 1 + int(np.count_nonzero(~touches)),
-            "deferred_span_pages": int(end.max() - start.min()),
-        }
 
     def _unprotected_elsewhere(self, boot_counters: Counts) -> int | None:
         """Pages outside the regions of the window that have no pkey after late initialisation."""
@@ -539,7 +523,8 @@ class _Run:
             "early_region_pages": boot_counters["early_region_pages"],
             "regions_tracked": boot_counters["tracked_regions"],
             "regions_untracked": boot_counters["untracked_regions"],
-            **self._deferral(boot_counters["early_regions"]),
+            "deferred_ranges": boot_counters["early_ranges"],
+            "deferred_span_pages": boot_counters["early_span_pages"],
             "unprotected_end_pages": state["unprotected_pages"],
             "unprotected_region_pages": boot_counters["untracked_region_pages"],
             "unprotected_other_pages": self._unprotected_elsewhere(boot_counters),
@@ -640,21 +625,24 @@ class _Recorded:
 
     def free_all(self, machine: Machine) -> None:
         """Empty the slots, which another workload needs."""
-        slots = np.flatnonzero(machine.slot_pfns())
-        ops = np.zeros(len(slots), dtype=self.trace.ops.dtype)
-        ops["kind"], ops["slot"] = 1, slots
+        # not by what a slot holds: one whose allocation failed has to be given back too
+        _, first = np.unique(self.trace.ops["slot"][::-1], return_index=True)
+        last = self.trace.ops[::-1][first]
+        ops = last[last["kind"] == ALLOC].copy()
+        ops["kind"] = FREE
         if len(ops):
             machine.replay(ops)
 
     def rows(self, modelled: Sequence[int]) -> list[Row]:
         """Tables by level, recorded and modelled."""
         early = self.trace.ops[: self.first_user]
+        asked = dict(zip(LEVELS, modelled, strict=True))
         rows = []
-        for i, level in enumerate((*LEVELS, "pgd")):
+        for i, level in enumerate(name.lower() for name in LEVEL_NAMES):
             rows.append(
                 {
                     "level": level,
-                    "model_window_ptps": modelled[i] if i < len(modelled) else 0,
+                    "model_window_ptps": asked.get(level, 0),
                     "recorded_before_user_ptps": _nr_allocs(early, i),
                     "recorded_kernel_ptps": _nr_allocs(self.trace.ops, i, kernel=True),
                     "recorded_all_ptps": _nr_allocs(self.trace.ops, i),

@@ -133,7 +133,7 @@ def answer(boot: Boot) -> list[str]:
         lines.append(f"The boot ends after {done}: {row['error']}.")
     if row["phases"] >= 3:
         lines += _window_in_words(boot)
-    if row["ptps_linear_map_split"]:
+    if row["ptps_linear_map_split"] or _hints_lost(boot):
         lines.append(_split_in_words(boot))
     if not row["error"]:
         lines += _end_in_words(boot)
@@ -163,13 +163,25 @@ def _window_in_words(boot: Boot) -> list[str]:
         lines.append("Pages come one by one: there is no early region that could overflow.")
         return lines
     capacity = row["early_region_capacity_pages"]
-    over = row["ptps_early_window"] - capacity
+    # the recorded kernel frees none of them
+    recorded = sum(r["recorded_before_user_ptps"] for r in boot.recorded)
+    over = row["ptps_early_window"] + recorded - capacity
     fits = f"so they fit, and {-over:,} are left" if over <= 0 else f"which is {over:,} too few"
     lines.append(
         f"The first refill got order {row['first_refill_order']}, good for {capacity:,} ordinary "
-        f"requests, {fits}."
+        f"requests{_with_recorded(recorded)}, {fits}."
     )
     return lines
+
+
+def _with_recorded(tables: int) -> str:
+    return f"; with the {plural(tables, 'table')} of the recorded kernel" if tables else ""
+
+
+def _hints_lost(boot: Boot) -> int:
+    """Splits of the phase in which secondary CPUs come online."""
+    splits = {phase["phase"]: int(phase["splits"]) for phase in boot.phases}
+    return splits["smp"] - splits["window"] if "smp" in splits else 0
 
 
 def _split_in_words(boot: Boot) -> str:
@@ -179,20 +191,33 @@ def _split_in_words(boot: Boot) -> str:
     by_level = {level: sum(r["ptps"] for r in split if r["level"] == level) for level in LEVELS}
     parts = ", ".join(f"{n:,} {level.upper()}" for level, n in by_level.items() if n)
     smp = next((p for p in boot.phases if p["phase"] == "smp"), None)
-    before = next((p for p in boot.phases if p["phase"] == "window"), None)
-    text = (
-        f"A CPU without BBML2 comes online: {format_bytes(setup.ram)} of linear map become PTEs, "
+    if smp is None:
+        return (
+            f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map are to become PTEs, "
+            f"but after {plural(row['ptps_linear_map_split'], 'table')} with GFP_ATOMIC ({parts}) "
+            "there is none left."
+        )
+    before = next(p for p in boot.phases if p["phase"] == "window")
+    if not row["ptps_linear_map_split"]:
+        return (
+            f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map are in tables of "
+            f"PTEs already, so that takes no table; {plural(_hints_lost(boot), 'contPTE group')} "
+            "become PTEs."
+        )
+    return (
+        f"A CPU without BBML2 comes online: {_mapped(boot)} of linear map become PTEs, "
         f"which takes {row['ptps_linear_map_split']:,} tables with GFP_ATOMIC ({parts}; a PTE "
         f"table maps {format_bytes(1 << geo.page_shift + geo.pmd_order)}), before any pkey can be "
-        "set"
+        f"set: {smp['warnings'] - before['warnings']:,} warnings, "
+        f"{smp['sleeps_in_atomic'] - before['sleeps_in_atomic']:,} sleeps in atomic context, "
+        f"{plural(smp['regions_early'] - before['regions_early'], 'more region')} fetched."
     )
-    if smp and before:
-        text += (
-            f": {smp['warnings'] - before['warnings']:,} warnings, "
-            f"{smp['sleeps_in_atomic'] - before['sleeps_in_atomic']:,} sleeps in atomic context, "
-            f"{plural(smp['regions_early'] - before['regions_early'], 'more region')} fetched"
-        )
-    return text + "."
+
+
+def _mapped(boot: Boot) -> str:
+    """RAM without its holes."""
+    first = boot.phases[0]
+    return format_bytes(sum(first[column] for column in MAP_COLUMNS) << 10)
 
 
 def _end_in_words(boot: Boot) -> list[str]:
@@ -231,21 +256,17 @@ def _end_in_words(boot: Boot) -> list[str]:
 
 
 def _speed_in_words(boot: Boot) -> list[str]:
-    own, *others = boot.speed
-    if not others:
-        return []
-    other = others[0]
+    own, other = boot.speed
     memory = (
         f"Suboptimal in memory: on this map of PTEs nothing needs to be kept together, but of the "
         f"{own['held_boot_pages']:,} pages that {own['allocator']} has after boot "
         f"{own['cached_boot_pages']:,} are in nobody's use, and {own['cached_mean_pages']:,.0f} on "
         f"average during {own['workload']}; noblock keeps {other['cached_mean_pages']:,.0f}."
     )
-    slower = own["ns_per_op"] > other["ns_per_op"]
     speed = (
-        f"In time it is {'slower' if slower else 'not slower'}: {own['ns_per_op']:.1f} ns an "
-        f"operation against {other['ns_per_op']:.1f}, p99 {own['service_ns_p99']:.0f} ns against "
-        f"{other['service_ns_p99']:.0f} (host nanoseconds of a closed loop, clock reads in p99)."
+        f"In time: {own['ns_per_op']:.1f} ns an operation against {other['ns_per_op']:.1f}, p99 "
+        f"{own['service_ns_p99']:.0f} ns against {other['service_ns_p99']:.0f} (host nanoseconds "
+        "of a closed loop, clock reads in p99)."
     )
     return [memory, speed]
 
@@ -301,11 +322,15 @@ def page(boot: Boot) -> RenderableType:
 
 def tables(boot: Boot) -> dict[str, list[Row]]:
     """All tables by name, those that are empty left out; rows say which boot they belong to."""
+    return {name: rows for name, rows in _tables(boot).items() if rows}
+
+
+def _tables(boot: Boot) -> dict[str, list[Row]]:
     key = {
         name: boot.row[name]
         for name in ("allocator", "variant", "page_size", "nr_cpus", "kasan", "bbml2", "ram_bytes")
     }
-    found = {
+    return {
         "boots": [boot.row],
         "phases": [key | row for row in boot.phases],
         "causes": [key | row for row in boot.causes],
@@ -313,7 +338,6 @@ def tables(boot: Boot) -> dict[str, list[Row]]:
         "recorded": [key | row for row in boot.recorded],
         "speed": [key | row for row in boot.speed],
     }
-    return {name: rows for name, rows in found.items() if rows}
 
 
 def to_json(boot: Boot, target: str) -> list[Path]:
@@ -323,13 +347,20 @@ def to_json(boot: Boot, target: str) -> list[Path]:
 
 
 def to_csv(boot: Boot, target: str) -> list[Path]:
-    """The result row to `target` and the other tables beside it; ``-`` takes the row alone."""
+    """The result row to `target` and the other tables beside it; ``-`` takes the row alone.
+
+    The file of a table that this boot does not have is removed: it would be of another boot.
+    """
     written = []
     base = Path(target)
-    for name, rows in tables(boot).items():
+    beside = os.fspath(target) != "-" and not is_special(base)
+    for name, rows in _tables(boot).items():
         text = csv_text(pd.DataFrame.from_records(rows))
+        path = base.with_name(f"{base.stem}-{name}{base.suffix}")
         if name == "boots":
             written += write_text(target, text)
-        elif os.fspath(target) != "-" and not is_special(base):
-            written += write_text(base.with_name(f"{base.stem}-{name}{base.suffix}"), text)
+        elif beside and rows:
+            written += write_text(path, text)
+        elif beside:
+            path.unlink(missing_ok=True)
     return written

@@ -27,16 +27,16 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from kpkeys_bench import boot as booting
 from kpkeys_bench import sysinfo
-from kpkeys_bench.boot import CLAIM_PTES, LAYOUTS, ORDERS, BootSetup, boot
+from kpkeys_bench.boot import CLAIM_PTES, LAYOUTS, MIN_CPUS, ORDERS, BootSetup, boot
 from kpkeys_bench.boot_report import plural, rows_table
 from kpkeys_bench.errors import ConfigError, MachineError, ResultError
-from kpkeys_bench.geometry import PAGE_SHIFTS, geometry
+from kpkeys_bench.geometry import PAGE_SHIFTS, VA_BITS, geometry
 from kpkeys_bench.machine import ALLOCATOR_PARAMS, BBML2_CASES, MAX_POSSIBLE_CPUS
 from kpkeys_bench.results import SCHEMA_VERSION, Row, write_text
 from kpkeys_bench.strategy import ALLOCATORS, is_allocator_file
 
-MIN_CPUS: Final = 2
 MAX_BOOTS: Final = 1_000_000
 DEFAULT_CSV: Final = "boot-sweep.csv"
 CHUNK: Final = 8
@@ -47,6 +47,14 @@ SAVE_S: Final = 5.0
 #: RAM that all stacks of 4096 CPUs leave mostly free.
 _BORDER_RAM: Final = 64 << 30
 _KEYS: Final = ("sweep", "boot")
+_TEXTS: Final = ("error", "check")
+#: Columns that hold words, even if those are digits.
+_NAMES: Final = frozenset(
+    {name for name, value in BootSetup().identity().items() if isinstance(value, str)}
+    | {"sweep", *_TEXTS}
+)
+#: Counts that are not known of every boot, even if it gets to its end.
+_MAY_BE_EMPTY: Final = ("deferred_ranges", "deferred_span_pages", "unprotected_page_ns")
 Progress = Callable[[int, int], None]
 """Called with the number of boots done, and of all."""
 
@@ -60,8 +68,10 @@ class Sweep:
     page_sizes, layouts, bbml2, first_orders : tuple of str
         As in `BootSetup`; orders by name (`ORDERS`) or number. Numbers that a page size does not
         have are left out for it.
-    nr_cpus, threads_per_cpu : tuple of int
-        As in `BootSetup`.
+    nr_cpus, threads_per_cpu, va_bits : tuple of int
+        As in `BootSetup`. Numbers of bits that a page size does not have are left out for it.
+    rams : tuple of int
+        Bytes of RAM; `base` has them if there are none. A layout with a size of its own comes once.
     kasan : tuple of bool
         As in `BootSetup`.
     allocators : tuple of str
@@ -71,8 +81,10 @@ class Sweep:
     """
 
     page_sizes: tuple[str, ...] = tuple(PAGE_SHIFTS)
+    va_bits: tuple[int, ...] = (0,)
+    rams: tuple[int, ...] = ()
     kasan: tuple[bool, ...] = (False, True)
-    layouts: tuple[str, ...] = ("plain",)
+    layouts: tuple[str, ...] = ("plain", "crashkernel-1G", "firmware-64M")
     first_orders: tuple[str, ...] = ORDERS
     threads_per_cpu: tuple[int, ...] = (4,)
     bbml2: tuple[str, ...] = ("all", "late-cpu")
@@ -93,14 +105,16 @@ class Sweep:
             if not MIN_CPUS <= number <= MAX_POSSIBLE_CPUS:
                 raise ConfigError(f"{number} CPUs: give {MIN_CPUS} to {MAX_POSSIBLE_CPUS}")
         for name in self.allocators:
-            _allocator(name)
+            split_allocator(name)
         nr_boots = math.prod(
-            len(getattr(self, axis.name)) for axis in fields(self) if axis.name != "base"
+            len(getattr(self, axis.name) or (0,)) for axis in fields(self) if axis.name != "base"
         )
         if nr_boots > MAX_BOOTS:
             raise ConfigError(f"{nr_boots:,} boots: give at most {MAX_BOOTS:,}, split the sweep")
         if not self.setups:
-            raise ConfigError("this sweep has no boot: no page size has such a first refill order")
+            raise ConfigError(
+                "this sweep has no boot: no page size has such a first refill order, or VA bits"
+            )
 
     @cached_property
     def setups(self) -> list[BootSetup]:
@@ -108,8 +122,20 @@ class Sweep:
         return list(self._setups())
 
     def _setups(self) -> Iterator[BootSetup]:
-        axes = (self.page_sizes, self.kasan, self.layouts, self.first_orders, self.threads_per_cpu)
-        for page_size, kasan, layout, order, threads in product(*axes):
+        axes = (
+            self.page_sizes,
+            self.va_bits,
+            self.rams or (self.base.ram,),
+            self.kasan,
+            self.layouts,
+            self.first_orders,
+            self.threads_per_cpu,
+        )
+        for page_size, va_bits, ram, kasan, layout, order, threads in product(*axes):
+            if va_bits and va_bits not in VA_BITS[page_size]:
+                continue
+            if LAYOUTS[layout].ram is not None and ram != axes[2][0]:
+                continue
             orders = geometry(page_size).refill_orders
             if order not in ORDERS and not (order.isdecimal() and int(order) in orders):
                 if not order.isdecimal():
@@ -120,21 +146,26 @@ class Sweep:
             fixed = replace(
                 self.base,
                 page_size=page_size,
+                va_bits=va_bits,
+                ram=ram,
                 kasan=kasan,
                 layout=layout,
                 threads_per_cpu=threads,
                 first_refill_order=0,
             ).with_first_order(order)
             for bbml2, nr_cpus, name in product(self.bbml2, self.nr_cpus, self.allocators):
-                allocator, param = _allocator(name)
+                allocator, param = split_allocator(name)
                 yield replace(
                     fixed, bbml2=bbml2, nr_cpus=nr_cpus, allocator=allocator, variant_param=param
                 )
 
     def digest(self) -> str:
-        """What the column ``sweep`` holds: different for every definition."""
-        text = "\n".join([f"{SCHEMA_VERSION} {sysinfo.package_version()}", *map(repr, self.setups)])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """What the column ``sweep`` holds: different for every definition, and for other code."""
+        code = f"{SCHEMA_VERSION} {sysinfo.package_version()} {sysinfo.core_sources()}"
+        digest = hashlib.sha256("\n".join([code, *map(repr, self.setups)]).encode())
+        # where memory is, and what is counted
+        digest.update(Path(booting.__file__).read_bytes())
+        return digest.hexdigest()[:16]
 
 
 def _check_names(what: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -143,8 +174,14 @@ def _check_names(what: str, names: Sequence[str], known: Collection[str]) -> Non
             raise ConfigError(f"{what} {name!r}: there are {', '.join(known)}")
 
 
-def _allocator(text: str) -> tuple[str, int]:
-    """A name and the parameter of a variant: ``"early-regions=4"``."""
+def split_allocator(text: str) -> tuple[str, int]:
+    """A name and the parameter of a variant: ``"early-regions=4"``; 0 for its own.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such allocator, or it has no parameter.
+    """
     name, equals, number = text.partition("=")
     if is_allocator_file(name):
         raise ConfigError(f"allocator {name}: a sweep is for those that are built in")
@@ -188,6 +225,7 @@ class _Table:
 
     def __init__(self, sweep: Sweep, target: str) -> None:
         self.target = target
+        self.setups = sweep.setups
         self.digest = sweep.digest()
         self.nr_boots = len(sweep.setups)
         self.columns = _columns(sweep)
@@ -215,16 +253,39 @@ class _Table:
         header, *rows = lines
         if header != self.columns:
             raise ResultError(f"{self.target} holds no such sweep: name another file or remove it")
-        for row in rows:
-            if len(row) != len(header) or row[0] != self.digest:
+        for line, row in enumerate(rows, 2):
+            if row and row[0] != self.digest:
                 raise ResultError(
-                    f"{self.target} holds another sweep ({row[0][:16]}, this one is "
-                    f"{self.digest}): name another file or remove it"
+                    f"{self.target} holds another sweep, or one of another build "
+                    f"({row[0][:16]}, this one is {self.digest}): name another file or remove it"
                 )
-            number = int(row[1]) if row[1].isdecimal() else -1
-            if not 0 <= number < self.nr_boots or number in self.rows:
-                raise ResultError(f"{self.target}: boot {row[1][:20]!r} is wrong: remove the file")
-            self.rows[number] = row[2:]
+            wrong = self._take(row)
+            if wrong:
+                raise ResultError(
+                    f"{self.target}:{line}: {wrong}: remove the line, and it is booted again"
+                )
+
+    def _take(self, row: Sequence[str]) -> str:
+        """Keep a row of the file, unless it cannot be what a boot of this sweep wrote: why not."""
+        if len(row) != len(self.columns):
+            return f"{len(row)} columns, not {len(self.columns)}"
+        number = int(row[1]) if row[1].isdecimal() and len(row[1]) <= len(str(MAX_BOOTS)) else -1
+        if not 0 <= number < self.nr_boots:
+            return f"boot {row[1][:20]!r}, not 0 to {self.nr_boots - 1}"
+        if number in self.rows:
+            return f"boot {number} is there twice"
+        cells = dict(zip(self.columns[len(_KEYS) :], row[len(_KEYS) :], strict=True))
+        identity = self.setups[number].identity()
+        for column, cell in cells.items():
+            if column in identity:
+                if cell != _text(identity[column]):
+                    return f"{column} {cell[:20]!r}, but boot {number} has {identity[column]!r}"
+            elif column in _TEXTS or cell.isdecimal():
+                continue
+            elif cell or not (cells["error"] or column in _MAY_BE_EMPTY):
+                return f"{column} {cell[:20]!r} is no count"
+        self.rows[number] = list(row[len(_KEYS) :])
+        return ""
 
     def add(self, done: Sequence[tuple[int, list[str]]]) -> None:
         """Take what a process has computed; write it now and then."""
@@ -442,6 +503,34 @@ def remedies(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> list[Row]:
     return found
 
 
+def fallbacks(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> list[Row]:
+    """What each layout did to the first refill of pba with v6's whole list of orders."""
+    found = []
+    for page_size, layout in product(sweep.page_sizes, sweep.layouts):
+        whole = "-".join(map(str, geometry(page_size).refill_orders))
+        own = [
+            row
+            for row in rows
+            if (row["page_size"], row["layout"], row["allocator"], row["refill_orders"])
+            == (page_size, layout, "pba", whole)
+        ]
+        good = [row for row in own if not row["error"]]
+        orders = sorted({int(row["first_refill_order"]) for row in good}, reverse=True)
+        if own:
+            found.append(
+                {
+                    "page_size": page_size,
+                    "layout": layout,
+                    "first_refill_orders": " ".join(map(str, orders)),
+                    "boots": len(own),
+                    "panics": len(own) - len(good),
+                    "boots_forgetting": sum(row["regions_untracked"] != "0" for row in good),
+                    "forgotten_max_pages": _most(good, "unprotected_region_pages"),
+                }
+            )
+    return found
+
+
 def _most(rows: Sequence[Mapping[str, str]], column: str) -> int | None:
     return max((int(row[column]) for row in rows if row[column]), default=None)
 
@@ -517,11 +606,15 @@ def _memory_in_words(row: Row) -> str:
 
 def page(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> tuple[RenderableType, dict[str, Any]]:
     """Tables and sentences for people, and the same as a document for machines."""
-    limits, costs = borders(sweep), remedies(sweep, rows)
+    limits, costs, layouts = borders(sweep), remedies(sweep, rows), fallbacks(sweep, rows)
     lines = answer(sweep, limits, costs)
     shown = Group(
         Text("Up to how many CPUs (found by bisection, pba, 64 GB or more)", style="italic"),
         rows_table(limits),
+        Text(
+            "The first refill of pba, by layout of RAM (v6's whole list of orders)", style="italic"
+        ),
+        rows_table(layouts),
         Text("What is left, and what it costs", style="italic"),
         rows_table([_short(row) for row in costs]),
         *(Text(line) for line in lines),
@@ -530,11 +623,23 @@ def page(sweep: Sweep, rows: Sequence[Mapping[str, str]]) -> tuple[RenderableTyp
         "schema": SCHEMA_VERSION,
         "sweep": sweep.digest(),
         "borders": limits,
+        "layouts": layouts,
         "remedies": costs,
         "answer": lines,
-        "boots": list(rows),
+        "boots": [_typed(row) for row in rows],
     }
     return shown, document
+
+
+def _typed(row: Mapping[str, str]) -> Row:
+    """A row of the CSV with numbers as such; what is not known is None, as for one boot."""
+    typed: Row = {}
+    for column, cell in row.items():
+        if column in _NAMES:
+            typed[column] = cell
+        else:
+            typed[column] = int(cell) if cell else None
+    return typed
 
 
 def _short(row: Row) -> Row:

@@ -11,6 +11,9 @@ from kpkeys_bench.errors import ConfigError
 PAGE_SHIFTS: Final = {"4K": 12, "16K": 14, "64K": 16}
 """Page sizes by the name that results carry."""
 
+VA_BITS: Final = {"4K": (48, 39, 52), "16K": (47, 36, 48, 52), "64K": (48, 42, 52)}
+"""Widths of addresses that arm64 can be configured for, in bits; the first is the default."""
+
 _UNITS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
 
 

@@ -111,6 +111,9 @@ class BootConfig:
         each CPU in one, and how many of these get pages; 0 for all.
     vmalloc_offset_bytes : int
         Where in the vmalloc area the first free address is.
+    va_bits : int
+        ``CONFIG_ARM64_VA_BITS``, see `kpkeys_bench.geometry.VA_BITS`; 0 for the page size's
+        default. It decides how many levels of tables there are.
     """
 
     nr_possible_cpus: int = 512
@@ -125,6 +128,7 @@ class BootConfig:
     percpu_unit_bytes: int = 65536
     percpu_populated_bytes: int = 0
     vmalloc_offset_bytes: int = 0
+    va_bits: int = 0
 
 
 def new_times() -> PathTimes:

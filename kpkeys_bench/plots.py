@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,8 @@ _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
 #: Points of a curve; a panel is some 600 pixels wide.
 _LIVE_POINTS: Final = 1500
 _LIFE_POINTS: Final = 1000
+#: What fits into one line above the picture of a boot.
+_TITLE_CHARS: Final = 150
 _NEEDED: Final = (
     "allocator",
     "refill_orders",
@@ -274,7 +277,7 @@ def boot_figure(boot: Boot) -> Figure:
             ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False)
     for ax in (left, middle):
         ax.grid(visible=False)
-    figure.suptitle(title(boot), x=0.01, ha="left", fontsize=10)
+    figure.suptitle(textwrap.fill(title(boot), _TITLE_CHARS), x=0.01, ha="left", fontsize=10)
     return figure
 
 

@@ -20,6 +20,13 @@ def package_version() -> str:
 
 
 @cache
+def core_sources() -> str:
+    """SHA-256 of the C files that the core was built from, in hex."""
+    sources: str = _ffi.sources()
+    return sources
+
+
+@cache
 def host_cpu() -> str:
     """The processor's name, or its architecture where the kernel tells none."""
     try:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from kpkeys_bench import boot_report
+from kpkeys_bench import boot_report, plots
 from kpkeys_bench.boot import LAYOUTS, BootSetup, boot, measure_speed, parse_region
 from kpkeys_bench.cli import main
 from kpkeys_bench.errors import ConfigError
-from kpkeys_bench.geometry import geometry
+from kpkeys_bench.geometry import VA_BITS, geometry
 from kpkeys_bench.machine import PHASES
 
 
@@ -44,6 +44,22 @@ def test_irq_stacks_take_the_tables_that_a_formula_says(page_size, nr_cpus, kasa
     assert row["ptes_irq_stacks"] == tables == ceil_div(nr_cpus * stride, table_maps)
 
 
+@pytest.mark.parametrize(
+    ("page_size", "va_bits"),
+    [(page_size, bits) for page_size, widths in VA_BITS.items() for bits in widths],
+)
+def test_va_bits_decide_how_many_upper_tables_the_window_takes(page_size, va_bits):
+    plain = BootSetup(page_size=page_size, nr_cpus=64)
+    one = boot(replace(plain, va_bits=va_bits))
+    # each level translates as many bits as a table has entries; the root is no PTP
+    levels = ceil_div(va_bits - geometry(page_size).page_shift, geometry(page_size).page_shift - 3)
+    assert one.row["va_bits"] == va_bits
+    assert one.row["ptps_early_window"] - one.row["ptes_early_window"] == levels - 2
+    assert one.row["ptes_early_window"] == boot(plain).row["ptes_early_window"]
+    assert one.row["check"] == ""
+    assert one.row["unprotected_end_pages"] == 0
+
+
 @pytest.mark.parametrize(("order", "capacity"), [("block", 508), ("middle", 12), ("last", 0)])
 def test_early_region_has_the_capacity_of_its_order(order, capacity):
     row = boot(BootSetup(nr_cpus=2).with_first_order(order)).row
@@ -59,6 +75,16 @@ def test_unprotected_pages_are_all_regions_but_the_first(nr_cpus, kasan, order):
     over = max(row["ptps_early_window"] - (size - 4), 0)
     assert row["unprotected_end_pages"] == ceil_div(over, size) * size
     assert row["warnings"] == row["regions_untracked"] == ceil_div(over, size)
+
+
+@pytest.mark.parametrize("order", ["block", "middle", "last"])
+def test_unprotected_pages_add_up_over_the_tables_asked_for(order):
+    row = boot(BootSetup(nr_cpus=512).with_first_order(order)).row
+    size = 1 << row["first_refill_order"]
+    # the linear map's one table, and the regions that are there once a table has been handed out
+    regions = [1 + ceil_div(max(i - (size - 4), 0), size) for i in range(1, 43)]
+    assert row["ptps_early_window"] == 42
+    assert row["unprotected_page_ptps"] == sum(1 + size * nr for nr in regions)
 
 
 def test_unprotected_pages_of_4096_cpus_with_kasan_are_one_block():
@@ -138,6 +164,17 @@ def test_boot_that_panics_keeps_what_it_counted():
     assert "The boot ends after buddy" in boot_report.answer(one)[0]
 
 
+def test_split_that_panics_says_how_far_it_got():
+    setup = BootSetup(threads_per_cpu=1, percpu_chunks=1, percpu_unit_bytes=1 << 20)
+    setup = replace(setup, ram=64 << 20, bbml2="late-cpu", allocator="sized-refill")
+    done = boot(setup)
+    assert "Failed to split linear map" in done.row["error"]
+    # room for 60, of which the window takes 43
+    assert (done.row["ptps_early_window"], done.row["ptps_linear_map_split"]) == (43, 17)
+    said = " ".join(boot_report.answer(done))
+    assert "64M of linear map are to become PTEs, but after 17 tables" in said
+
+
 def test_phases_add_up_to_the_result():
     one = boot(BootSetup(nr_cpus=1024))
     assert [row["phase"] for row in one.phases] == list(PHASES)
@@ -163,6 +200,14 @@ def test_deferred_ranges_are_what_the_list_has_to_hold(bbml2):
     assert forgotten(ranges - 1) > 0
 
 
+def test_sized_refill_has_room_for_stacks_that_begin_inside_a_table():
+    setup = BootSetup(nr_cpus=3712, threads_per_cpu=0, vmalloc_offset_bytes=64 << 10)
+    row = boot(replace(setup, allocator="sized-refill", variant_param=1)).row
+    # 58 tables hold them, 59 are begun; with two above that is one more than order 6 has room for
+    assert row["ptps_early_window"] == 61
+    assert (row["first_refill_order"], row["early_regions"]) == (7, 1)
+
+
 def test_recorded_boot_stands_beside_the_model():
     one = boot(BootSetup(nr_cpus=2), recorded=True)
     by_level = {row["level"]: row for row in one.recorded}
@@ -179,6 +224,37 @@ def test_recorded_boot_wants_the_page_size_it_was_recorded_with():
         boot(BootSetup(page_size="16K"), recorded=True)
 
 
+def test_recorded_boot_counts_against_the_early_region():
+    done = boot(BootSetup(nr_cpus=2, first_refill_order=4), recorded=True)
+    # 3 of the model, 14 of the recording, 12 that fit; the rest is in a second region
+    assert done.row["unprotected_end_pages"] == 16
+    said = " ".join(boot_report.answer(done))
+    assert "with the 14 tables of the recorded kernel, which is 5 too few" in said
+
+
+def test_workload_follows_a_recorded_boot_that_ran_out_of_memory():
+    setup = BootSetup(
+        layout="firmware-64M", threads_per_cpu=0, percpu_chunks=1, percpu_unit_bytes=128 << 10
+    )
+    done = boot(replace(setup, workload="mmap", ops=5000), recorded=True)
+    assert done.row["error"] == ""
+    assert done.row["phases"] == len(PHASES)
+
+
+def test_deferral_is_known_however_much_is_populated():
+    setup = BootSetup(nr_cpus=4096, percpu_chunks=1, percpu_unit_bytes=512 << 10)
+    row = boot(replace(setup, kasan=True, threads_per_cpu=60, first_refill_order=4)).row
+    # the first region serves 12, each other one 16
+    assert row["early_regions"] == 1 + ceil_div(row["ptps_early_window"] - 12, 16) == 554
+    assert 1 <= row["deferred_ranges"] <= 554
+    assert row["deferred_span_pages"] >= row["early_region_pages"]
+
+
+def test_answer_counts_the_memory_that_is_mapped():
+    setup = BootSetup(nr_cpus=2, bbml2="late-cpu", holes=((1 << 30, 1 << 30),))
+    assert "11G of linear map become PTEs" in " ".join(boot_report.answer(boot(setup)))
+
+
 def test_speed_is_measured_against_noblock_on_the_same_map():
     own, other = measure_speed(BootSetup(nr_cpus=2, bbml2="late-cpu", ram=1 << 30, ops=2000))
     assert (own["allocator"], other["allocator"]) == ("pba", "noblock")
@@ -187,6 +263,12 @@ def test_speed_is_measured_against_noblock_on_the_same_map():
     assert (own["held_boot_pages"], own["cached_boot_pages"]) == (1024, 1024 - 3 - 513)
     assert other["cached_boot_pages"] == other["cached_mean_pages"] == 0
     assert own["service_ns_p99"] > 0
+
+
+@pytest.mark.parametrize("other", [{"allocator": "noblock"}, {"debug_pagealloc": True}])
+def test_speed_is_not_measured_where_all_allocators_are_noblock(other):
+    setup = BootSetup(nr_cpus=2, bbml2="late-cpu", ram=1 << 30, ops=2000, **other)
+    assert boot(setup, speed=True).speed == []
 
 
 def test_region_is_an_offset_and_a_size():
@@ -201,6 +283,22 @@ def test_command_prints_the_timeline_and_the_answer(capsys):
     assert "late_init" in out
     assert "fails by 304" in " ".join(out.split())
     assert "every table is protected" in out
+
+
+def test_command_takes_the_parameter_with_the_allocator(tmp_path):
+    target = tmp_path / "boot.csv"
+    main_status(["boot", "--allocator", "early-regions=3", "--csv", str(target)], 0)
+    with target.open(newline="") as file:
+        assert [row["variant"] for row in csv.DictReader(file)] == ["early regions=3"]
+
+
+def test_picture_has_the_whole_title():
+    setup = BootSetup(layout="firmware-128M", kasan=True, bbml2="late-cpu", nr_cpus=512)
+    figure = plots.boot_figure(boot(replace(setup, page_size="16K", allocator="deferred-list")))
+    figure.canvas.draw()
+    assert figure.get_suptitle().endswith("(ranges=128)")
+    (above,) = (text for text in figure.texts if text.get_text() == figure.get_suptitle())
+    assert above.get_window_extent().x1 < figure.bbox.x1
 
 
 def test_command_writes_all_tables(tmp_path, capsys):
@@ -218,12 +316,43 @@ def test_command_writes_all_tables(tmp_path, capsys):
     assert (tmp_path / "boot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_second_boot_leaves_no_table_of_the_first_beside_its_own(tmp_path):
+    target = str(tmp_path / "boot.csv")
+    main_status(
+        ["boot", "--nr-cpus", "8", "--bbml2", "late-cpu", "--ram", "256M", "--csv", target], 0
+    )
+    assert (tmp_path / "boot-speed.csv").exists()
+    main_status(["boot", "--nr-cpus", "8", "--csv", target], 0)
+    assert not (tmp_path / "boot-speed.csv").exists()
+    assert (tmp_path / "boot-phases.csv").exists()
+
+
+def test_split_that_needs_no_table_is_told(capsys):
+    options = ["--page-size", "16K", "--layout", "firmware-128M", "--bbml2", "late-cpu"]
+    main_status(["boot", "--nr-cpus", "2", *options], 0)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "takes no table; 32 contPTE groups become PTEs" in out
+
+
+def test_populated_part_of_a_unit_decides_how_many_tables_it_takes():
+    # a unit of 8 MB spans four PTE tables; of its first page, one
+    setup = BootSetup(nr_cpus=2, percpu_chunks=1, percpu_unit_bytes=8 << 20)
+    whole = boot(setup).row["ptes_early_window"]
+    part = boot(replace(setup, percpu_populated_bytes=4096)).row["ptes_early_window"]
+    assert whole - part == 2 * (4 - 1)
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--nr-cpus", "1"], "2 to 4096"),
+        (["--nr-cpus", "1"], "1 CPUs: give 2 to 4096"),
+        (["--threads-per-cpu", "65"], "65 threads per CPU: give at most 64"),
+        (["--allocator", "early-regions=2", "--variant-param", "3"], "give one"),
+        (["--va-bits", "47"], "with 4K pages give 48, 39, 52"),
+        (["--page-size", "16K", "--va-bits", "36", "--ram", "64G"], "36-bit addresses has room"),
         (["--nr-cpus", "many"], "whole numbers"),
         (["--nr-cpus", "2,4"], "--sweep"),
+        (["--jobs", "2"], "add --sweep"),
         (["--bbml2", "some"], "late-cpu"),
         (["--layout", "moon"], "firmware-64M"),
         (["--first-refill-order", "3"], "9, 4, 2"),

@@ -37,7 +37,7 @@ def test_boot_counters_name_every_phase_cause_and_level() -> None:
             for levels in causes.values():
                 assert tuple(levels) == LEVELS
         # 512 stacks, 32 KB apart: 16 MB
-        assert ptps["window"]["irq_stack"] == {"pte": 8, "pmd": 1, "pud": 1}
+        assert ptps["window"]["irq_stack"] == {"pte": 8, "pmd": 1, "pud": 1, "p4d": 0}
         machine.check()
 
 

@@ -6,17 +6,19 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from kpkeys_bench import boot_sweep
-from kpkeys_bench.boot import BootSetup
+from kpkeys_bench.boot import BootSetup, boot
 from kpkeys_bench.boot_sweep import Sweep
 from kpkeys_bench.cli import main
 from kpkeys_bench.errors import ConfigError, ResultError
 
 SMALL = Sweep(
     page_sizes=("4K",),
+    layouts=("plain",),
     nr_cpus=(2, 64, 256),
     allocators=("pba", "early-regions=2", "deferred-list"),
     base=BootSetup(ram=256 << 20),
@@ -100,6 +102,42 @@ def test_sweep_does_not_touch_a_file_that_holds_something_else(tmp_path, change)
     assert target.read_text() == wrong
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "complaint"),
+    [
+        ("held_end_pages", "1x", "held_end_pages '1x' is no count"),
+        ("regions_untracked", "", "regions_untracked '' is no count"),
+        ("bbml2", "none", "bbml2 'none', but boot 3 has 'all'"),
+        ("boot", "2", "boot 2 is there twice"),
+        ("boot", "108", "not 0 to 107"),
+        ("check", None, "columns, not "),
+    ],
+)
+def test_row_that_was_damaged_is_named(tmp_path, column, cell, complaint):
+    target = tmp_path / "sweep.csv"
+    boot_sweep.run(SMALL, str(target), jobs=1)
+    with target.open(newline="") as file:
+        rows = list(csv.reader(file))
+    if cell is None:
+        rows[4].pop()
+    else:
+        rows[4][rows[0].index(column)] = cell
+    with target.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    wrong = target.read_bytes()
+    with pytest.raises(ResultError, match=rf"sweep\.csv:5: .*{complaint}.*remove the line"):
+        boot_sweep.run(SMALL, str(target), jobs=1)
+    assert target.read_bytes() == wrong
+
+
+def test_sweep_of_another_core_is_not_mixed_in(tmp_path, monkeypatch):
+    target = tmp_path / "sweep.csv"
+    boot_sweep.run(SMALL, str(target), jobs=1)
+    monkeypatch.setattr(boot_sweep.sysinfo, "core_sources", lambda: "of an edited mirror")
+    with pytest.raises(ResultError, match="of another build"):
+        boot_sweep.run(SMALL, str(target), jobs=1)
+
+
 def test_sweep_of_another_definition_is_not_mixed_in(tmp_path):
     target = tmp_path / "sweep.csv"
     boot_sweep.run(SMALL, str(target), jobs=1)
@@ -129,9 +167,52 @@ def test_definition_that_makes_no_sense_is_refused(axes, complaint):
 
 
 def test_order_by_number_is_for_the_page_sizes_that_have_it():
-    sweep = Sweep(first_orders=("7", "9"), nr_cpus=(2,), allocators=("pba",), kasan=(False,))
+    sweep = Sweep(
+        first_orders=("7", "9"),
+        nr_cpus=(2,),
+        allocators=("pba",),
+        kasan=(False,),
+        layouts=("plain",),
+    )
     found = [(s.page_size, s.strategy().orders_text) for s in sweep.setups if s.bbml2 == "all"]
     assert found == [("4K", "9-4-2"), ("16K", "7-2"), ("64K", "9-5-2")]
+
+
+def test_va_bits_are_for_the_page_sizes_that_have_them():
+    sweep = Sweep(va_bits=(39, 47, 52), nr_cpus=(2,), allocators=("pba",), kasan=(False,))
+    found = [(setup.page_size, setup.va_bits) for setup in sweep.setups]
+    assert sorted(set(found)) == [("16K", 47), ("16K", 52), ("4K", 39), ("4K", 52), ("64K", 52)]
+    with pytest.raises(ConfigError, match="no boot"):
+        Sweep(va_bits=(40,))
+
+
+def test_ram_is_an_axis_but_for_layouts_that_have_a_size():
+    sweep = Sweep(
+        page_sizes=("4K",),
+        rams=(1 << 30, 2 << 30),
+        kasan=(False,),
+        layouts=("plain", "firmware-64M"),
+        first_orders=("block",),
+        bbml2=("all",),
+        nr_cpus=(2,),
+        allocators=("pba",),
+    )
+    found = [(setup.layout, setup.ram >> 20) for setup in sweep.setups]
+    assert found == [("plain", 1024), ("firmware-64M", 64), ("plain", 2048)]
+
+
+def test_layouts_say_what_the_first_refill_got(tmp_path):
+    sweep = replace(
+        SMALL, layouts=("plain", "firmware-64M"), bbml2=("all",), kasan=(False,), nr_cpus=(2, 64)
+    )
+    rows = boot_sweep.run(sweep, str(tmp_path / "sweep.csv"), jobs=1)
+    plain, firmware = boot_sweep.fallbacks(sweep, rows)
+    assert (plain["first_refill_orders"], plain["boots"], plain["boots_forgetting"]) == ("9", 2, 0)
+    # order 4 is good for 12, and 64 CPUs with 5 stacks of 32 KB each need 5 PTE tables and 2 above
+    assert firmware["first_refill_orders"] == "4"
+    assert firmware["boots"] == 2
+    assert firmware["panics"] == 0
+    assert firmware["boots_forgetting"] == 0
 
 
 def test_borders_are_where_the_arithmetic_says():
@@ -161,12 +242,19 @@ def test_command_writes_rows_and_the_answer(tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("sweep.csv", "sweep.json")]
     options = ["--page-size", "4K", "--nr-cpus", "2,4096", "--bbml2", "all", "--no-kasan"]
     options += ["--allocator", "pba", "--first-refill-order", "block", "--jobs", "1"]
+    options += ["--layout", "plain"]
     with pytest.raises(SystemExit) as ended:
         main(["boot", "--sweep", *options, "--csv", files[0], "--json", files[1]])
     assert ended.value.code == 0
     assert "none of 2 boots forgets a region" in " ".join(capsys.readouterr().out.split())
     document = json.loads((tmp_path / "sweep.json").read_text())
-    assert [row["ptes_irq_stacks"] for row in document["boots"]] == ["1", "64"]
+    assert [row["ptes_irq_stacks"] for row in document["boots"]] == [1, 64]
+    one = boot(BootSetup(nr_cpus=4096)).row
+    keys = {"sweep": document["sweep"], "boot": 1}
+    assert document["boots"][1] == keys | one
+    with pytest.raises(SystemExit):
+        main(["boot", "--sweep", *options, "--csv", files[0]])
+    assert "has all 2 boots already: nothing was booted" in capsys.readouterr().err
 
 
 def test_command_refuses_what_is_for_one_boot(capsys):

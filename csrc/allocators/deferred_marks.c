@@ -3,6 +3,10 @@
  * v6 that marks every page whose pkey is to be set later, and looks for the
  * marks at late initialisation. Nothing is bounded: the price is a walk over
  * the frames between the lowest and the highest that are marked.
+ *
+ * kpb: the mark is in page->mapping, which nobody else uses in the model. In a
+ * kernel it has to be a flag or a type: the walk passes slab and other pages,
+ * whose owners keep pointers there.
  */
 
 #define KPB_VARIANT deferred_marks

@@ -22,7 +22,7 @@ static unsigned int sized_refill_order(void)
 				     THREAD_ALIGN;
 	/* they need not begin on the border of a table */
 	unsigned long nr_pages = stacks_bytes / PMD_SIZE + 2 +
-				 (CONFIG_PGTABLE_LEVELS - 2) +
+				 (kpb_this->pgtable_levels - 2) +
 				 PBA_NR_RESERVED_PAGES;
 	unsigned int order = get_refill_orders()[nr_refill_orders() - 1];
 

@@ -20,7 +20,8 @@
 
 static_assert((int)TABLE_PTE == (int)KPB_LEVEL_PTE &&
 	      (int)TABLE_PMD == (int)KPB_LEVEL_PMD &&
-	      (int)TABLE_PUD == (int)KPB_LEVEL_PUD);
+	      (int)TABLE_PUD == (int)KPB_LEVEL_PUD &&
+	      (int)TABLE_P4D == (int)KPB_LEVEL_P4D);
 
 static bool kpb_in_window(const struct kpb_machine *m)
 {
@@ -59,6 +60,29 @@ static void kpb_boot_end(void)
 
 /* Early regions */
 
+static void kpb_note_early_range(struct kpb_boot *boot, unsigned long pfn,
+				 unsigned int order)
+{
+	unsigned long end = pfn + (1UL << order);
+
+	if (!boot->nr_early_regions) {
+		boot->early_start_pfn = pfn;
+		boot->early_end_pfn = end;
+		boot->counters.early_ranges = 1;
+	} else {
+		const struct kpb_early_region *last =
+			&boot->early_regions[boot->nr_early_regions - 1];
+
+		boot->early_start_pfn = min(boot->early_start_pfn, pfn);
+		boot->early_end_pfn = max(boot->early_end_pfn, end);
+		boot->counters.early_ranges +=
+			pfn != last->pfn + (1UL << last->order) &&
+			end != last->pfn;
+	}
+	boot->counters.early_span_pages =
+		boot->early_end_pfn - boot->early_start_pfn;
+}
+
 void kpb_note_early_region(unsigned long pfn, unsigned int order)
 {
 	struct kpb_boot *boot = &kpb_this->boot;
@@ -76,6 +100,7 @@ void kpb_note_early_region(unsigned long pfn, unsigned int order)
 	}
 	if (!boot->nr_early_regions)
 		boot->counters.first_refill_order = order;
+	kpb_note_early_range(boot, pfn, order);
 	boot->early_regions[boot->nr_early_regions].pfn = pfn;
 	boot->early_regions[boot->nr_early_regions++].order = order;
 	boot->counters.early_regions++;

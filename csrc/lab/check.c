@@ -356,11 +356,9 @@ static void kpb_check_pte_table(struct kpb_check *check, pmd_t *pmdp,
 }
 
 static void kpb_check_pmd_table(struct kpb_check *check, pud_t *pudp,
-				unsigned long addr)
+				unsigned long addr, unsigned long end)
 {
-	int i;
-
-	for (i = 0; i < PTRS_PER_PMD; i++, addr += PMD_SIZE) {
+	for (; addr != end; addr += PMD_SIZE) {
 		pmd_t *pmdp = pmd_offset(pudp, addr);
 		u64 desc = pmd_val(*pmdp);
 
@@ -380,11 +378,9 @@ static void kpb_check_pmd_table(struct kpb_check *check, pud_t *pudp,
 
 /* Tables first: their frames must have an owner before pkeys are judged. */
 static void kpb_check_tables(struct kpb_check *check, pud_t *pudp,
-			     unsigned long addr)
+			     unsigned long addr, unsigned long end)
 {
-	int i;
-
-	for (i = 0; i < PTRS_PER_PMD; i++, addr += PMD_SIZE) {
+	for (; addr != end; addr += PMD_SIZE) {
 		pmd_t pmd = *pmd_offset(pudp, addr);
 
 		if ((pmd_present(pmd) && !pmd_leaf(pmd)) ||
@@ -395,50 +391,90 @@ static void kpb_check_tables(struct kpb_check *check, pud_t *pudp,
 	}
 }
 
-static void kpb_check_pud(struct kpb_check *check, pud_t *pudp,
-			  unsigned long addr, bool leaves)
+/* The table that an entry above PMD level leads to, if the level is there. */
+static void kpb_check_upper(struct kpb_check *check, bool is_there, u64 desc,
+			    enum kpb_owner owner)
 {
-	u64 desc = pud_val(*pudp);
+	if (is_there && kpb_desc_present(desc))
+		kpb_check_own(check, kpb_desc_phys(desc) >> PAGE_SHIFT, 1,
+			      owner);
+}
 
-	if (!kpb_desc_present(desc))
+static void kpb_check_pud(struct kpb_check *check, pud_t *pudp,
+			  unsigned long addr, unsigned long end, bool leaves)
+{
+	if (!pud_present(*pudp))
 		return;
 	if (pud_leaf(*pudp)) {
 		if (leaves)
-			kpb_check_leaf(check, KPB_LEAF_PUD, desc, addr,
-				       PUD_SIZE);
+			kpb_check_leaf(check, KPB_LEAF_PUD, pud_val(*pudp),
+				       addr, PUD_SIZE);
 		return;
 	}
 	if (leaves) {
-		kpb_check_pmd_table(check, pudp, addr);
+		kpb_check_pmd_table(check, pudp, addr, end);
 		return;
 	}
-	kpb_check_own(check, kpb_desc_phys(desc) >> PAGE_SHIFT, 1,
-		      KPB_OWNER_LINEAR_MAP);
-	kpb_check_tables(check, pudp, addr);
+	kpb_check_upper(check, kpb_pgtable_l3_enabled(), pud_val(*pudp),
+			KPB_OWNER_LINEAR_MAP);
+	kpb_check_tables(check, pudp, addr, end);
+}
+
+/*
+ * Call @fn for the PUD entries of half of the addresses; the tables above them
+ * are @owner's, unless @owner is KPB_OWNER_NONE.
+ */
+static void kpb_check_half(struct kpb_check *check, unsigned long start,
+			   enum kpb_owner owner,
+			   void (*fn)(struct kpb_check *check, pud_t *pudp,
+				      unsigned long addr, unsigned long end))
+{
+	unsigned long end = start + (1UL << (VA_BITS - 1));
+	bool tables = owner != KPB_OWNER_NONE;
+	unsigned long addr, addr4, addr3, next, next4, next3;
+
+	for (addr = start; addr != end; addr = next) {
+		pgd_t *pgdp = pgd_offset_k(addr);
+
+		next = pgd_addr_end(addr, end);
+		kpb_check_upper(check, tables && pgtable_l5_enabled(),
+				pgd_val(*pgdp), owner);
+		if (!pgd_present(*pgdp))
+			continue;
+		for (addr4 = addr; addr4 != next; addr4 = next4) {
+			p4d_t *p4dp = p4d_offset(pgdp, addr4);
+
+			next4 = p4d_addr_end(addr4, next);
+			kpb_check_upper(check, tables && pgtable_l4_enabled(),
+					p4d_val(*p4dp), owner);
+			if (!p4d_present(*p4dp))
+				continue;
+			for (addr3 = addr4; addr3 != next4; addr3 = next3) {
+				next3 = pud_addr_end(addr3, next4);
+				fn(check, pud_offset(p4dp, addr3), addr3,
+				   next3);
+			}
+		}
+	}
+}
+
+static void kpb_check_pud_tables(struct kpb_check *check, pud_t *pudp,
+				 unsigned long addr, unsigned long end)
+{
+	kpb_check_pud(check, pudp, addr, end, false);
+}
+
+static void kpb_check_pud_leaves(struct kpb_check *check, pud_t *pudp,
+				 unsigned long addr, unsigned long end)
+{
+	kpb_check_pud(check, pudp, addr, end, true);
 }
 
 static void kpb_check_map(struct kpb_check *check, bool leaves)
 {
-	unsigned long addr = kpb_this->linear_start;
-	int i, j;
-
-	/* the upper half is that of the vmalloc area */
-	for (i = 0; i < PTRS_PER_PGD / 2; i++) {
-		pgd_t *pgdp = (pgd_t *)kpb_this->swapper_pg_dir + i;
-
-		if (!pgd_present(*pgdp)) {
-			addr += PGDIR_SIZE;
-			continue;
-		}
-		if (CONFIG_PGTABLE_LEVELS > 3 && !leaves)
-			kpb_check_own(check,
-				      kpb_desc_phys(pgd_val(*pgdp)) >>
-					      PAGE_SHIFT,
-				      1, KPB_OWNER_LINEAR_MAP);
-		for (j = 0; j < PTRS_PER_PUD; j++, addr += PUD_SIZE)
-			kpb_check_pud(check, pud_offset(pgdp, addr), addr,
-				      leaves);
-	}
+	kpb_check_half(check, kpb_this->linear_start,
+		       leaves ? KPB_OWNER_NONE : KPB_OWNER_LINEAR_MAP,
+		       leaves ? kpb_check_pud_leaves : kpb_check_pud_tables);
 }
 
 /* What a table of the vmalloc area maps; a device is not the buddy's. */
@@ -457,26 +493,21 @@ static void kpb_check_vmalloc_pte_table(struct kpb_check *check, pmd_t *pmdp)
 	}
 }
 
-static void kpb_check_vmalloc_table(struct kpb_check *check, u64 desc)
-{
-	kpb_check_own(check, kpb_desc_phys(desc) >> PAGE_SHIFT, 1,
-		      KPB_OWNER_VMALLOC_TABLE);
-}
-
 static void kpb_check_vmalloc_pud(struct kpb_check *check, pud_t *pudp,
-				  unsigned long addr)
+				  unsigned long addr, unsigned long end)
 {
-	int i;
-
 	if (!pud_present(*pudp))
 		return;
-	kpb_check_vmalloc_table(check, pud_val(*pudp));
-	for (i = 0; i < PTRS_PER_PMD; i++, addr += PMD_SIZE) {
+	kpb_check_upper(check, kpb_pgtable_l3_enabled(), pud_val(*pudp),
+			KPB_OWNER_VMALLOC_TABLE);
+	for (; addr != end; addr += PMD_SIZE) {
 		pmd_t *pmdp = pmd_offset(pudp, addr);
 
 		if (!pmd_present(*pmdp))
 			continue;
-		kpb_check_vmalloc_table(check, pmd_val(*pmdp));
+		kpb_check_own(check,
+			      kpb_desc_phys(pmd_val(*pmdp)) >> PAGE_SHIFT, 1,
+			      KPB_OWNER_VMALLOC_TABLE);
 		kpb_check_vmalloc_pte_table(check, pmdp);
 	}
 }
@@ -484,24 +515,8 @@ static void kpb_check_vmalloc_pud(struct kpb_check *check, pud_t *pudp,
 /* Tables of the vmalloc area, and the pages that they map. */
 static void kpb_check_vmalloc(struct kpb_check *check)
 {
-	unsigned long addr = VMALLOC_START;
-	int i, j;
-
-	for (i = PTRS_PER_PGD / 2; i < PTRS_PER_PGD; i++, addr += PGDIR_SIZE) {
-		pgd_t *pgdp = (pgd_t *)kpb_this->swapper_pg_dir + i;
-
-		if (!pgd_present(*pgdp))
-			continue;
-		if (CONFIG_PGTABLE_LEVELS > 3)
-			kpb_check_vmalloc_table(check, pgd_val(*pgdp));
-		for (j = 0; j < PTRS_PER_PUD; j++)
-			kpb_check_vmalloc_pud(check,
-					      pud_offset(pgdp,
-							 addr + (unsigned long)j *
-									 PUD_SIZE),
-					      addr + (unsigned long)j *
-							      PUD_SIZE);
-	}
+	kpb_check_half(check, VMALLOC_START, KPB_OWNER_VMALLOC_TABLE,
+		       kpb_check_vmalloc_pud);
 }
 
 /* Frames that carry the pkey: of PTPs, of free pages, of anybody else. */
@@ -768,7 +783,7 @@ static int kpb_granule_check(char *msg)
 static unsigned int kpb_leaf_order(unsigned long pfn)
 {
 	unsigned long addr = (unsigned long)page_address(pfn_to_page(pfn));
-	pud_t *pudp = pud_offset(pgd_offset_k(addr), addr);
+	pud_t *pudp = kpb_pud_of(addr);
 
 	if (pud_leaf(pudp_get(pudp)))
 		return PUD_SHIFT - PAGE_SHIFT;

@@ -44,7 +44,7 @@ static void kpb_geometry_fill(struct kpb_geometry *out)
 	out->cont_pte_order = CONT_PTE_SHIFT - PAGE_SHIFT;
 	out->pmd_order = PMD_ORDER;
 	out->cont_pmd_order = CONT_PMD_SHIFT - PAGE_SHIFT;
-	out->pud_order = CONFIG_PGTABLE_LEVELS > 3 ? PUD_SHIFT - PAGE_SHIFT : 0;
+	out->pud_order = pud_sect_supported() ? PUD_SHIFT - PAGE_SHIFT : 0;
 	out->nr_refill_orders = ARRAY_SIZE(default_refill_orders);
 	memcpy(out->refill_orders, default_refill_orders,
 	       sizeof(default_refill_orders));
@@ -207,50 +207,112 @@ static u64 kpb_reserved_pages(const struct kpb_config *config)
 	return nr_pages;
 }
 
-/* Everything that boot does has a size that is neither nothing nor too much. */
-static const char *kpb_boot_error(const struct kpb_boot_config *boot)
+/* The widths of addresses that arm64 can be configured for, by page size. */
+static bool kpb_va_bits_exist(u32 va_bits)
 {
-	const u64 per_unit = boot->percpu_unit_bytes;
+	switch (va_bits) {
+	case 36:
+	case 47:
+		return PAGE_SHIFT == 14;
+	case 39:
+		return PAGE_SHIFT == 12;
+	case 42:
+		return PAGE_SHIFT == 16;
+	case 48:
+	case 52:
+		return true;
+	default:
+		return false;
+	}
+}
 
+static u32 kpb_va_bits(const struct kpb_boot_config *boot)
+{
+	return boot->va_bits ? boot->va_bits : KPB_DEFAULT_VA_BITS;
+}
+
+/* Chunks of per-CPU memory: none, or units of whole pages with some of them. */
+static bool kpb_percpu_is_valid(const struct kpb_boot_config *boot)
+{
+	const u64 unit = boot->percpu_unit_bytes;
+
+	if (!boot->percpu_chunks)
+		return true;
+	return boot->percpu_chunks <= 64 && unit && unit <= 64 << 20 &&
+	       boot->percpu_populated_bytes <= unit &&
+	       IS_ALIGNED(unit | boot->percpu_populated_bytes, PAGE_SIZE);
+}
+
+/* Everything that boot does has a size that is neither nothing nor too much. */
+static int kpb_check_boot(const struct kpb_boot_config *boot, char *msg)
+{
+	u64 vmalloc_bytes;
+	int len = 0;
+
+	if (!kpb_va_bits_exist(kpb_va_bits(boot))) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "boot: va_bits %u: give 39, 48 or 52 with 4K pages, 36, 47, 48 or 52 with 16K, 42, 48 or 52 with 64K",
+			 boot->va_bits);
+		return -EINVAL;
+	}
+	vmalloc_bytes = 1ULL << (kpb_va_bits(boot) - 2);
 	if (boot->nr_possible_cpus &&
 	    (boot->nr_possible_cpus < 2 ||
 	     boot->nr_possible_cpus > KPB_MAX_POSSIBLE_CPUS))
-		return "nr_possible_cpus: give 2 to 4096";
-	if (boot->bbml2 >= KPB_NR_BBML2 || boot->rodata >= KPB_NR_RODATA)
-		return "bbml2 or rodata: no such case";
-	if (boot->threads_per_cpu > 64)
-		return "threads_per_cpu: give at most 64";
-	if (boot->nr_ioremap > 4096 ||
-	    (boot->nr_ioremap &&
-	     (!boot->ioremap_bytes || boot->ioremap_bytes >= PMD_SIZE)))
-		return "ioremap: give up to 4096 devices, each below a PMD block";
-	if (boot->percpu_chunks > 64 ||
-	    (boot->percpu_chunks &&
-	     (!per_unit || per_unit > 64 << 20 ||
-	      boot->percpu_populated_bytes > per_unit ||
-	      !IS_ALIGNED(per_unit | boot->percpu_populated_bytes, PAGE_SIZE))))
-		return "percpu: give up to 64 chunks of units of whole pages to 64M";
-	if (boot->vmalloc_offset_bytes >= VMALLOC_SIZE / 2 ||
-	    !IS_ALIGNED(boot->vmalloc_offset_bytes, PAGE_SIZE))
-		return "vmalloc_offset: give whole pages below half of the area";
-	return NULL;
+		len = snprintf(msg, KPB_MSG_BYTES,
+			       "boot: nr_possible_cpus %u: give 2 to %d",
+			       boot->nr_possible_cpus, KPB_MAX_POSSIBLE_CPUS);
+	else if (boot->bbml2 >= KPB_NR_BBML2 || boot->rodata >= KPB_NR_RODATA)
+		len = snprintf(msg, KPB_MSG_BYTES,
+			       "boot: bbml2 %u or rodata %u: no such case",
+			       boot->bbml2, boot->rodata);
+	else if (boot->threads_per_cpu > 64)
+		len = snprintf(msg, KPB_MSG_BYTES,
+			       "boot: threads_per_cpu %u: give at most 64",
+			       boot->threads_per_cpu);
+	else if (boot->nr_ioremap > 4096 ||
+		 (boot->nr_ioremap &&
+		  (!boot->ioremap_bytes || boot->ioremap_bytes >= PMD_SIZE)))
+		len = snprintf(
+			msg, KPB_MSG_BYTES,
+			"boot: ioremap of %u devices of %u bytes: give up to 4096, each smaller than a PMD block of %lu",
+			boot->nr_ioremap, boot->ioremap_bytes, PMD_SIZE);
+	else if (!kpb_percpu_is_valid(boot))
+		len = snprintf(
+			msg, KPB_MSG_BYTES,
+			"boot: percpu, %u chunks of units of %u bytes, %u of them populated: give up to 64 of whole pages to 64M",
+			boot->percpu_chunks, boot->percpu_unit_bytes,
+			boot->percpu_populated_bytes);
+	else if (boot->vmalloc_offset_bytes >= vmalloc_bytes / 2 ||
+		 !IS_ALIGNED(boot->vmalloc_offset_bytes, PAGE_SIZE))
+		len = snprintf(
+			msg, KPB_MSG_BYTES,
+			"boot: vmalloc_offset of %llu bytes: give whole pages below %llu, half of the area",
+			(unsigned long long)boot->vmalloc_offset_bytes,
+			(unsigned long long)vmalloc_bytes / 2);
+	return len ? -EINVAL : 0;
 }
 
 static int kpb_check_config(const struct kpb_config *config, char *msg)
 {
-	const char *wrong = kpb_boot_error(&config->boot);
-	int ret;
+	int ret = kpb_check_boot(&config->boot, msg);
 
-	if (wrong) {
-		snprintf(msg, KPB_MSG_BYTES, "boot: %s", wrong);
-		return -EINVAL;
-	}
+	if (ret)
+		return ret;
 
 	if (config->ram_bytes < KPB_MIN_RAM_BYTES ||
 	    config->ram_bytes > KPB_MAX_RAM_BYTES) {
 		snprintf(msg, KPB_MSG_BYTES,
 			 "ram of %llu bytes: give 64M to 1T",
 			 (unsigned long long)config->ram_bytes);
+		return -EINVAL;
+	}
+	if (config->ram_bytes > 1ULL << (kpb_va_bits(&config->boot) - 1)) {
+		snprintf(msg, KPB_MSG_BYTES,
+			 "ram of %llu bytes: the linear map of %u-bit addresses has room for %llu",
+			 (unsigned long long)config->ram_bytes,
+			 kpb_va_bits(&config->boot),
+			 1ULL << (kpb_va_bits(&config->boot) - 1));
 		return -EINVAL;
 	}
 	if (!IS_ALIGNED(config->ram_bytes, PAGE_SIZE)) {
@@ -394,6 +456,8 @@ static void kpb_machine_defaults(struct kpb_machine *m)
 		config->nr_cpus = KPB_DEFAULT_CPUS;
 	if (!config->boot.nr_possible_cpus)
 		config->boot.nr_possible_cpus = KPB_DEFAULT_POSSIBLE_CPUS;
+	config->boot.va_bits = kpb_va_bits(&config->boot);
+	m->pgtable_levels = ARM64_HW_PGTABLE_LEVELS(config->boot.va_bits);
 	if (!config->variant_param)
 		config->variant_param =
 			kpb_allocators[config->allocator].default_param;
@@ -421,7 +485,7 @@ static int kpb_granule_create(const struct kpb_config *config,
 	if (ret)
 		return ret;
 	/* swapper_pg_dir wants its alignment */
-	m = aligned_alloc(64, ALIGN(sizeof(*m), 64));
+	m = aligned_alloc(KPB_ROOT_ALIGN, ALIGN(sizeof(*m), KPB_ROOT_ALIGN));
 	if (!m)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
@@ -675,18 +739,14 @@ static int64_t kpb_granule_pageblock_types(uint8_t *out, uint64_t nr)
 static u64 kpb_leaf_desc(unsigned long pfn)
 {
 	unsigned long addr = (unsigned long)page_address(pfn_to_page(pfn));
-	pud_t *pudp;
 	pmd_t *pmdp, pmd;
-	pgd_t *pgdp;
+	pud_t *pudp;
 
 	if (pfn < kpb_this->zone.zone_start_pfn ||
 	    pfn >= kpb_this->zone.zone_end_pfn)
 		return 0;
-	pgdp = pgd_offset_k(addr);
-	if (!pgd_present(pgdp_get(pgdp)))
-		return 0;
-	pudp = pud_offset(pgdp, addr);
-	if (!pud_present(pudp_get(pudp)))
+	pudp = kpb_pud_of(addr);
+	if (!pudp || !pud_present(pudp_get(pudp)))
 		return 0;
 	if (pud_leaf(pudp_get(pudp)))
 		return pud_val(pudp_get(pudp));

@@ -122,6 +122,8 @@ struct kpb_boot {
 	struct kpb_early_region *early_regions;
 	unsigned long nr_early_regions;
 	unsigned long max_early_regions;
+	unsigned long early_start_pfn;
+	unsigned long early_end_pfn;
 };
 
 struct kpb_task;
@@ -131,6 +133,10 @@ struct kpb_frame {
 	const char *what;
 	struct kpb_frame *up;
 };
+
+/* of the root: a contPMD group may lie in it, and is found by its address */
+#define KPB_ROOT_ALIGN 256
+_Static_assert(KPB_ROOT_ALIGN >= CONT_PMDS * sizeof(u64), "no group is cut");
 
 struct kpb_machine {
 	struct kpb_border border; /* first: all that kpb_api.c sees */
@@ -154,7 +160,9 @@ struct kpb_machine {
 	struct memblock_type deferred; /* what the buddy gets on demand */
 
 	/* linear map */
-	u64 swapper_pg_dir[PTRS_PER_PGD] __attribute__((aligned(64)));
+	u64 swapper_pg_dir[KPB_PTRS_PER_ROOT]
+		__attribute__((aligned(KPB_ROOT_ALIGN)));
+	unsigned int pgtable_levels; /* that config.boot.va_bits take */
 	struct mutex pgtable_split_lock;
 	u64 nr_leaves[KPB_NR_LEAVES];
 	unsigned long nr_pkey_pages;	   /* frames that carry PGTABLES */

@@ -82,10 +82,26 @@ static pmd_t *pmd_alloc(pud_t *pud, unsigned long address)
 	return pmd_offset(pud, address);
 }
 
-#if CONFIG_PGTABLE_LEVELS > 3
-static int __pud_alloc(pgd_t *pgd)
+static int __pud_alloc(p4d_t *p4d)
 {
 	phys_addr_t new = kpb_alloc_table(TABLE_PUD);
+
+	if (!new)
+		return -ENOMEM;
+	WRITE_ONCE(p4d->p4d, new | PTE_TYPE_TABLE);
+	return 0;
+}
+
+static pud_t *pud_alloc(p4d_t *p4d, unsigned long address)
+{
+	if (!p4d_present(p4dp_get(p4d)) && __pud_alloc(p4d))
+		return NULL;
+	return pud_offset(p4d, address);
+}
+
+static int __p4d_alloc(pgd_t *pgd)
+{
+	phys_addr_t new = kpb_alloc_table(TABLE_P4D);
 
 	if (!new)
 		return -ENOMEM;
@@ -93,19 +109,12 @@ static int __pud_alloc(pgd_t *pgd)
 	return 0;
 }
 
-static pud_t *pud_alloc(pgd_t *pgd, unsigned long address)
+static p4d_t *p4d_alloc(pgd_t *pgd, unsigned long address)
 {
-	if (!pgd_present(pgdp_get(pgd)) && __pud_alloc(pgd))
+	if (!pgd_present(pgdp_get(pgd)) && __p4d_alloc(pgd))
 		return NULL;
-	return pud_offset(pgd, address);
+	return p4d_offset(pgd, address);
 }
-#else
-/* the level is folded into the one above */
-static pud_t *pud_alloc(pgd_t *pgd, unsigned long address)
-{
-	return pud_offset(pgd, address);
-}
-#endif
 
 /* Mapping */
 
@@ -162,11 +171,11 @@ static int vmap_pages_pmd_range(pud_t *pud, unsigned long addr,
 	return 0;
 }
 
-static int vmap_pages_pud_range(pgd_t *pgd, unsigned long addr,
+static int vmap_pages_pud_range(p4d_t *p4d, unsigned long addr,
 				unsigned long end,
 				struct kpb_vmap_source *source)
 {
-	pud_t *pud = pud_alloc(pgd, addr);
+	pud_t *pud = pud_alloc(p4d, addr);
 	unsigned long next;
 
 	if (!pud)
@@ -182,6 +191,26 @@ static int vmap_pages_pud_range(pgd_t *pgd, unsigned long addr,
 	return 0;
 }
 
+static int vmap_pages_p4d_range(pgd_t *pgd, unsigned long addr,
+				unsigned long end,
+				struct kpb_vmap_source *source)
+{
+	p4d_t *p4d = p4d_alloc(pgd, addr);
+	unsigned long next;
+
+	if (!p4d)
+		return -ENOMEM;
+	do {
+		int ret;
+
+		next = p4d_addr_end(addr, end);
+		ret = vmap_pages_pud_range(p4d, addr, next, source);
+		if (ret)
+			return ret;
+	} while (p4d++, addr = next, addr != end);
+	return 0;
+}
+
 static int vmap_small_pages_range_noflush(unsigned long addr, unsigned long end,
 					  struct kpb_vmap_source *source)
 {
@@ -192,7 +221,7 @@ static int vmap_small_pages_range_noflush(unsigned long addr, unsigned long end,
 		int ret;
 
 		next = pgd_addr_end(addr, end);
-		ret = vmap_pages_pud_range(pgd, addr, next, source);
+		ret = vmap_pages_p4d_range(pgd, addr, next, source);
 		if (ret)
 			return ret;
 	} while (pgd++, addr = next, addr != end);
@@ -226,14 +255,10 @@ static int vmap_page_range(unsigned long addr, unsigned long end,
 /* The entry for an address, or NULL where a table is missing. */
 static pte_t *kpb_vmalloc_pte(unsigned long addr)
 {
-	pgd_t *pgd = pgd_offset_k(addr);
-	pud_t *pud;
+	pud_t *pud = kpb_pud_of(addr);
 	pmd_t *pmd;
 
-	if (!pgd_present(pgdp_get(pgd)))
-		return NULL;
-	pud = pud_offset(pgd, addr);
-	if (!pud_present(pudp_get(pud)))
+	if (!pud || !pud_present(pudp_get(pud)))
 		return NULL;
 	pmd = pmd_offset(pud, addr);
 	return pmd_present(READ_ONCE(*pmd)) ? pte_offset_kernel(pmd, addr) :

@@ -22,9 +22,10 @@ from kpkeys_bench.cli.base import (
     outputs,
 )
 from kpkeys_bench.errors import ConfigError, KpbError
-from kpkeys_bench.geometry import format_bytes
+from kpkeys_bench.geometry import format_bytes, parse_bytes
 from kpkeys_bench.machine import BBML2_CASES, RODATA_CASES
 from kpkeys_bench.report import wide_console
+from kpkeys_bench.strategy import is_allocator_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +57,17 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 
 @click.command("boot")
 @_axis("--page-size", "4K, 16K or 64K.  [default: 4K; sweep: all]", "SIZE")
+@_axis(
+    "--va-bits",
+    "Of the kernel's addresses: 4K: 39, 48, 52; 16K: 36, 47, 48, 52; 64K: 42, 48, 52.  "
+    "[default: 48; 16K: 47]",
+    "N",
+)
 @_axis("--nr-cpus", "Possible CPUs, 2 to 4096.  [default: 512; sweep: 2,512,1024,4096]", "N")
 @click.option(
-    "--kasan/--no-kasan", default=None, help="Stacks of twice the size.  [default: no; sweep: both]"
+    "--kasan/--no-kasan",
+    default=None,
+    help="Stacks of twice the size, but for 64K pages.  [default: no; sweep: both]",
 )
 @_axis(
     "--bbml2",
@@ -67,9 +76,9 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 )
 @_axis(
     "--allocator",
-    "pba, noblock, a variant, or a C file; in a sweep NAME=N sets a variant's parameter.  "
+    "pba, noblock, a variant, or a C file; NAME=N sets a variant's parameter.  "
     "[default: pba; sweep: pba and its variants]",
-    "NAME|FILE.c",
+    "NAME[=N]|FILE.c",
 )
 @click.option(
     "--variant-param",
@@ -84,12 +93,10 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 )
 @_axis("--layout", f"{', '.join(LAYOUTS)}.  [default: plain]", "NAME")
 @_axis("--threads-per-cpu", "Stacks of each CPU beyond its IRQ stack.  [default: 4]", "N")
-@click.option(
+@_axis(
     "--ram",
-    default=format_bytes(booting.DEFAULT_RAM),
-    show_default=True,
-    callback=nr_bytes,
-    help="Unless the layout says.",
+    f"Unless the layout says.  [default: {format_bytes(booting.DEFAULT_RAM)}]",
+    "SIZE",
 )
 @click.option(
     "--hole", "holes", multiple=True, metavar="OFFSET+SIZE", help="No RAM there; repeatable."
@@ -101,7 +108,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     "--nr-ioremap",
     default=16,
     show_default=True,
-    type=click.IntRange(0, 1 << 16),
+    type=click.IntRange(0, 4096),
     help="Devices that are mapped early.",
 )
 @click.option(
@@ -111,7 +118,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     "--percpu-chunks",
     default=0,
     show_default=True,
-    type=click.IntRange(0, 1 << 12),
+    type=click.IntRange(0, 64),
     help="Chunks of per-CPU memory beyond the first.",
 )
 @click.option(
@@ -120,6 +127,13 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     show_default=True,
     callback=nr_bytes,
     help="Of each CPU in a chunk.",
+)
+@click.option(
+    "--percpu-populated",
+    default="0",
+    show_default=True,
+    callback=nr_bytes,
+    help="How much of each unit gets pages; 0: all.",
 )
 @click.option(
     "--vmalloc-offset",
@@ -141,7 +155,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
     type=click.Choice(RODATA_CASES),
     default="full",
     show_default=True,
-    help="On the kernel's command line.",
+    help="On the kernel's command line; changes nothing: kpkeys alone ask for what full does.",
 )
 @click.option("--workload", default="", metavar="NAME", help="Replayed by the running machine.")
 @click.option("--ops", default="200k", show_default=True, callback=count, help="Of the workload.")
@@ -156,6 +170,7 @@ def _axis(option: str, what: str, metavar: str) -> Callable[[Command], Command]:
 def boot_command(
     *,
     page_size: list[str],
+    va_bits: list[str],
     nr_cpus: list[str],
     kasan: bool | None,
     bbml2: list[str],
@@ -164,13 +179,14 @@ def boot_command(
     first_refill_order: list[str],
     layout: list[str],
     threads_per_cpu: list[str],
-    ram: int,
+    ram: list[str],
     holes: tuple[str, ...],
     reserved: tuple[str, ...],
     nr_ioremap: int,
     ioremap_bytes: int,
     percpu_chunks: int,
     percpu_unit: int,
+    percpu_populated: int,
     vmalloc_offset: int,
     static_pgtables: int,
     debug_pagealloc: bool,
@@ -196,13 +212,13 @@ def boot_command(
     if json_file == "-" and csv_file == "-":
         raise ConfigError("--json - and --csv - both want standard output: name a file for one")
     base = booting.BootSetup(
-        ram=ram,
         debug_pagealloc=debug_pagealloc,
         rodata=rodata,
         nr_ioremap=nr_ioremap,
         ioremap_bytes=ioremap_bytes,
         percpu_chunks=percpu_chunks,
         percpu_unit_bytes=percpu_unit,
+        percpu_populated_bytes=percpu_populated,
         vmalloc_offset_bytes=vmalloc_offset,
         holes=tuple(map(booting.parse_region, holes)),
         reserved=tuple(map(booting.parse_region, reserved)),
@@ -213,6 +229,8 @@ def boot_command(
     )
     cpus = _whole(nr_cpus, "--nr-cpus")
     threads = _whole(threads_per_cpu, "--threads-per-cpu")
+    bits = _whole(va_bits, "--va-bits")
+    rams = tuple(map(parse_bytes, ram))
     if sweep:
         if recorded or plot_file or variant_param:
             raise ConfigError(
@@ -221,6 +239,8 @@ def boot_command(
             )
         axes: dict[str, Any] = {
             "page_sizes": tuple(page_size),
+            "va_bits": bits,
+            "rams": rams,
             "kasan": () if kasan is None else (kasan,),
             "layouts": tuple(layout),
             "first_orders": tuple(first_refill_order),
@@ -232,14 +252,23 @@ def boot_command(
         given = {name: values for name, values in axes.items() if values}
         _run_sweep(boot_sweep.Sweep(base=base, **given), jobs, csv_file, json_file)
         return
+    name = _one(allocator, "pba", "--allocator")
+    if "=" in name and not is_allocator_file(name):
+        if variant_param:
+            raise ConfigError(f"--allocator {name} and --variant-param {variant_param}: give one")
+        name, variant_param = boot_sweep.split_allocator(name)
+    if jobs:
+        raise ConfigError(f"--jobs {jobs}: one boot is one process, add --sweep")
     setup = replace(
         base,
         page_size=_one(page_size, "4K", "--page-size"),
+        va_bits=_one(bits, 0, "--va-bits"),
+        ram=_one(rams, booting.DEFAULT_RAM, "--ram"),
         nr_cpus=_one(cpus, 512, "--nr-cpus"),
         bbml2=_one(bbml2, "all", "--bbml2"),
         kasan=bool(kasan),
         threads_per_cpu=_one(threads, 4, "--threads-per-cpu"),
-        allocator=_one(allocator, "pba", "--allocator"),
+        allocator=name,
         variant_param=variant_param,
         layout=_one(layout, "plain", "--layout"),
     )
@@ -257,6 +286,7 @@ def _run_sweep(
     check_targets(csv_file, json_file, None)
     errors = wide_console(stderr=True)
     counted = [0, len(sweep.setups)]
+    booted = False
     try:
         with Progress(
             TextColumn("{task.description}", markup=False),
@@ -270,6 +300,8 @@ def _run_sweep(
             task = progress.add_task("boots", total=counted[1])
 
             def on_boots(done: int, total: int) -> None:
+                nonlocal booted
+                booted = True
                 counted[:] = done, total
                 progress.update(task, completed=done)
 
@@ -283,7 +315,9 @@ def _run_sweep(
         boot_sweep.to_json(document, json_file)
     if "-" not in (csv_file, json_file):
         wide_console().print(text)
-    written = [name for name in (csv_file, json_file) if name and name != "-"]
+    if not booted:
+        errors.print(f"{csv_file} has all {counted[1]:,} boots already: nothing was booted")
+    written = [name for name in (csv_file if booted else None, json_file) if name and name != "-"]
     if written:
         errors.print(f"wrote {', '.join(written)}")
 

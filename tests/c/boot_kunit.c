@@ -372,6 +372,182 @@ static void boot_attributes_tables_to_causes(struct kunit *test)
 			BOX_PICK(0, 1, 1));
 }
 
+/* Widths of addresses: how many levels, and so which tables above the PTEs */
+
+static const struct boot_va_bits {
+	const char *name;
+	u32 va_bits;
+	u32 nr_levels;
+	/* of the window, and of the linear map of blocks: PMD, PUD, P4D */
+	u32 window[3];
+	u32 linear[3];
+} boot_va_bits[] = {
+#if PAGE_SHIFT == 12
+	{ "39 bits", 39, 3, { 1, 0, 0 }, { 0, 0, 0 } },
+	{ "48 bits", 48, 4, { 1, 1, 0 }, { 0, 1, 0 } },
+	{ "52 bits", 52, 5, { 1, 1, 1 }, { 0, 1, 1 } },
+#elif PAGE_SHIFT == 14
+	{ "36 bits", 36, 2, { 0, 0, 0 }, { 0, 0, 0 } },
+	{ "47 bits", 47, 3, { 1, 0, 0 }, { 1, 0, 0 } },
+	{ "48 bits", 48, 4, { 1, 1, 0 }, { 1, 1, 0 } },
+	{ "52 bits", 52, 4, { 1, 1, 0 }, { 1, 1, 0 } },
+#else
+	{ "42 bits", 42, 2, { 0, 0, 0 }, { 0, 0, 0 } },
+	{ "48 bits", 48, 3, { 1, 0, 0 }, { 1, 0, 0 } },
+	{ "52 bits", 52, 3, { 1, 0, 0 }, { 1, 0, 0 } },
+#endif
+};
+
+KUNIT_ARRAY_PARAM(boot_va_bits, boot_va_bits)
+
+static void boot_va_bits_decide_about_upper_tables(struct kunit *test)
+{
+	const struct boot_va_bits *param = test->param_value;
+	struct kpb_config config = boot_config(BOX_PBA, 1024);
+	enum kpb_level level;
+	struct kpb_machine *m;
+
+	config.boot.va_bits = param->va_bits;
+	m = boot_all(test, &config);
+	KUNIT_EXPECT_EQ(test, m->pgtable_levels, param->nr_levels);
+	for (level = KPB_LEVEL_PMD; level <= KPB_LEVEL_P4D; level++) {
+		KUNIT_EXPECT_EQ(test, boot_ptps(KPB_BOOT_IRQ_STACK, level),
+				param->window[level - 1]);
+		KUNIT_EXPECT_EQ(test, boot_ptps(KPB_BOOT_LINEAR_MAP, level),
+				param->linear[level - 1]);
+	}
+	KUNIT_EXPECT_EQ(test, boot_ptps(KPB_BOOT_IRQ_STACK, KPB_LEVEL_PTE),
+			BOX_PICK(16, 1, 1));
+	KUNIT_EXPECT_EQ(test, VMALLOC_START - m->linear_start,
+			1UL << (param->va_bits - 1));
+}
+
+/* The map's leaves, and what a change of its pkeys costs, do not depend on it. */
+static void boot_va_bits_leave_splits_alone(struct kunit *test)
+{
+	const struct boot_va_bits *param = test->param_value;
+	struct kpb_config config = boot_config(BOX_PBA, 64);
+	/* where two of the largest leaves meet that nobody has split yet */
+	u64 border = BOX_PICK(2 * PUD_SIZE, 2 * CONT_PMD_SIZE, 4 * PMD_SIZE);
+	struct kpb_map_counters before, c;
+	struct kpb_state state;
+
+	config.boot.va_bits = param->va_bits;
+	boot_all(test, &config);
+	before = box_map_counters();
+	KUNIT_EXPECT_EQ(test, set_memory_ro(box_addr(border - PAGE_SIZE), 2),
+			0);
+	c = box_map_since(&before);
+	KUNIT_EXPECT_EQ(test, c.split_ptps, BOX_PICK(4, 2, 2));
+	box_granule.state(&state);
+	KUNIT_EXPECT_EQ(test,
+			state.map_pud_kb + state.map_contpmd_kb +
+				state.map_pmd_kb + state.map_contpte_kb +
+				state.map_pte_kb,
+			BOOT_RAM_BYTES >> 10);
+	BOX_EXPECT_CLEAN(test);
+}
+
+/* All of it to PTEs: the tables for that are those of the leaves below PUDs. */
+static void boot_va_bits_late_cpu_splits_it_all(struct kunit *test)
+{
+	const struct boot_va_bits *param = test->param_value;
+	struct kpb_config config = boot_config(BOX_PBA, 8);
+	u64 nr_ptes = BOOT_RAM_BYTES / PMD_SIZE;
+	struct kpb_state state;
+
+	config.boot.va_bits = param->va_bits;
+	config.boot.bbml2 = KPB_BBML2_LATE_CPU;
+	box_create(test, &config);
+	boot_phases(test, KPB_PHASE_LINEAR_MAP, KPB_PHASE_RUNNING);
+	box_granule.state(&state);
+	KUNIT_EXPECT_EQ(test, state.map_pte_kb, BOOT_RAM_BYTES >> 10);
+	boot_expect_only_unprotected(test, state.unprotected_pages);
+	KUNIT_EXPECT_EQ(test,
+			boot_ptps(KPB_BOOT_LINEAR_MAP_SPLIT, KPB_LEVEL_PTE),
+			nr_ptes);
+	KUNIT_EXPECT_EQ(test,
+			boot_ptps(KPB_BOOT_LINEAR_MAP_SPLIT, KPB_LEVEL_PMD),
+			BOX_PICK(BOOT_RAM_BYTES >> 30, 0, 0));
+}
+
+static void boot_va_bits_must_exist_and_have_room(struct kunit *test)
+{
+	static const u32 others[] = { 1, 35, 40, 47 + (PAGE_SHIFT == 14), 53 };
+	struct kpb_config config = boot_config(BOX_PBA, 8);
+	char msg[KPB_MSG_BYTES] = "";
+	struct kpb_machine *m;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		if (others[i] == 48)
+			continue;
+		config.boot.va_bits = others[i];
+		KUNIT_EXPECT_EQ(test, box_granule.create(&config, &m, msg),
+				-EINVAL);
+		KUNIT_EXPECT_TRUE(test, strstr(msg, "va_bits") != NULL);
+	}
+	config.boot.va_bits = BOX_PICK(39, 36, 42);
+	config.ram_bytes = (1ULL << (config.boot.va_bits - 1)) + PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, box_granule.create(&config, &m, msg), -EINVAL);
+	KUNIT_EXPECT_TRUE(test, strstr(msg, "linear map of") != NULL ||
+					config.ram_bytes > 1ULL << 40);
+}
+
+/*
+ * A region whose pkey was set half way only is one that was forgotten, by half.
+ * It is smaller than a block, which would have one pkey as a whole.
+ */
+static void boot_region_that_is_keyed_by_half_is_untracked(struct kunit *test)
+{
+	struct kpb_config config = boot_config(BOX_PBA, 2);
+	const struct kpb_fault fault = {
+		.mode = KPB_FAULT_NTH,
+		.n = 1,
+		.half = 1,
+		.pkey = KPKEYS_PKEY_PGTABLES,
+	};
+
+	box_refill_orders(&config, BOX_CONT_PTE_ORDER, BOX_MIN_ORDER, 0);
+	box_create(test, &config);
+	boot_phases(test, KPB_PHASE_LINEAR_MAP, KPB_PHASE_SMP);
+	KUNIT_ASSERT_EQ(test, box_granule.set_fault(KPB_POINT_SET_PKEY, &fault),
+			0);
+	boot_phases(test, KPB_PHASE_LATE_INIT, KPB_PHASE_LATE_INIT);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_regions, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().tracked_regions, 0);
+	KUNIT_EXPECT_EQ(test, boot_counters().untracked_regions, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().untracked_region_pages,
+			1UL << (BOX_CONT_PTE_ORDER - 1));
+}
+
+/* What a list of ranges, or a walk, would have to remember: by hand. */
+static void boot_ranges_join_what_touches(struct kunit *test)
+{
+	struct kpb_config config = boot_config(BOX_PBA, 2);
+	unsigned long p;
+
+	box_create(test, &config);
+	p = box_block_pfn(2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 0);
+	kpb_note_early_region(p, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 4);
+	/* behind it, before the last one, and somewhere else */
+	kpb_note_early_region(p + 4, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	kpb_note_early_region(p + 2, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 1);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 8);
+	kpb_note_early_region(p - 16, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 2);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 24);
+	/* it touches the one before the last, which a list does not look at */
+	kpb_note_early_region(p + 8, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_ranges, 3);
+	KUNIT_EXPECT_EQ(test, boot_counters().early_span_pages, 32);
+}
+
 /* CPUs and what they tolerate */
 
 static const struct {
@@ -778,6 +954,15 @@ static const struct kunit_case boot_cases[] = {
 	KUNIT_CASE_PARAM(boot_irq_stacks_take_these_tables,
 			 boot_irq_stacks_gen_params),
 	KUNIT_CASE(boot_irq_stacks_depend_on_the_offset),
+	KUNIT_CASE(boot_region_that_is_keyed_by_half_is_untracked),
+	KUNIT_CASE(boot_ranges_join_what_touches),
+	KUNIT_CASE_PARAM(boot_va_bits_decide_about_upper_tables,
+			 boot_va_bits_gen_params),
+	KUNIT_CASE_PARAM(boot_va_bits_leave_splits_alone,
+			 boot_va_bits_gen_params),
+	KUNIT_CASE_PARAM(boot_va_bits_late_cpu_splits_it_all,
+			 boot_va_bits_gen_params),
+	KUNIT_CASE(boot_va_bits_must_exist_and_have_room),
 	KUNIT_CASE(boot_with_threads_takes_320_tables),
 	KUNIT_CASE_PARAM(boot_window_overflows_when_it_must,
 			 boot_windows_gen_params),

@@ -286,7 +286,7 @@ static void check_notices_a_hole_that_is_mapped(struct kunit *test)
 	struct kpb_machine *m = check_machine_with_holes(test);
 	unsigned long hole =
 		(unsigned long)page_address(pfn_to_page(box_block_pfn(8)));
-	pmd_t *pmdp = pmd_offset(pud_offset(pgd_offset_k(hole), hole), hole);
+	pmd_t *pmdp = pmd_offset(kpb_pud_of(hole), hole);
 
 	/* RAM after the hole is a block; the hole has no entry */
 	KUNIT_EXPECT_EQ(test, pmd_val(*pmdp), 0);
@@ -545,7 +545,7 @@ static void check_notices_a_ptp_without_the_pkey(struct kunit *test)
 static u64 *check_desc(struct page *page)
 {
 	unsigned long addr = (unsigned long)page_address(page);
-	pud_t *pudp = pud_offset(pgd_offset_k(addr), addr);
+	pud_t *pudp = kpb_pud_of(addr);
 	pmd_t *pmdp;
 
 	if (pud_leaf(*pudp))

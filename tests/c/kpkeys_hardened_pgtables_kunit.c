@@ -569,7 +569,7 @@ static void pba_refill_half_way_returns_protected_pages(struct kunit *test)
 	kpkeys_drain_buddy(test);
 	p = box_block_pfn(3);
 	hole = (unsigned long)page_address(pfn_to_page(p)) + PMD_SIZE;
-	pmdp = pmd_offset(pud_offset(pgd_offset_k(hole), hole), hole);
+	pmdp = pmd_offset(kpb_pud_of(hole), hole);
 	WRITE_ONCE(pmdp->pmd, 0);
 	box_free(p, MAX_PAGE_ORDER);
 
@@ -1121,7 +1121,7 @@ static void pba_shrink_error_loses_the_rest(struct kunit *test)
 				  (unsigned long)page_address(b + 2));
 	KUNIT_EXPECT_EQ(test, get_pba()->nr_cached, 34);
 	addr = (unsigned long)page_address(b);
-	pmdp = pmd_offset(pud_offset(pgd_offset_k(addr), addr), addr);
+	pmdp = pmd_offset(kpb_pud_of(addr), addr);
 	WRITE_ONCE(pmdp->pmd, 0);
 
 	nr_held = m->nr_held;
@@ -1421,7 +1421,7 @@ static void noblock_gives_back_a_page_without_pkey(struct kunit *test)
 
 	___free_pages(page, 0, FPI_NONE);
 	addr = (unsigned long)page_address(page);
-	pmdp = pmd_offset(pud_offset(pgd_offset_k(addr), addr), addr);
+	pmdp = pmd_offset(kpb_pud_of(addr), addr);
 	pmd = *pmdp;
 	WRITE_ONCE(pmdp->pmd, 0);
 	KUNIT_EXPECT_NULL(test, kpkeys_pgtable_alloc(GFP_PGTABLE_KERNEL));

@@ -266,9 +266,7 @@ static unsigned long mmu_nr_deferred_tables(void)
 	for (offset = 0; offset < kpb_this->config.ram_bytes;
 	     offset += PMD_SIZE) {
 		addr = box_addr(offset);
-		nr += !!(pmd_val(*pmd_offset(pud_offset(pgd_offset_k(addr),
-							addr),
-					     addr)) &
+		nr += !!(pmd_val(*pmd_offset(kpb_pud_of(addr), addr)) &
 			 KPB_PMD_DEFERRED);
 	}
 	return nr;
@@ -544,7 +542,7 @@ static void mmu_split_tables_are_ptps(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, split_kernel_leaf_mapping(addr, addr + PAGE_SIZE),
 			0);
-	pudp = pud_offset(pgd_offset_k(addr), addr);
+	pudp = kpb_pud_of(addr);
 	pmdp = pmd_offset(pudp, addr);
 	KUNIT_EXPECT_EQ(test,
 			box_pkey(kpb_desc_phys(pud_val(*pudp)) >> PAGE_SHIFT),
@@ -663,16 +661,16 @@ static void mmu_split_beyond_ram_is_nothing(struct kunit *test)
 	}
 }
 
-/* Two PGD entries (4K: 512 GB, 16K: 64 GB each) meet inside one range. */
-static void mmu_split_across_pgd_entries(struct kunit *test)
+/* Two entries of the root (4K: 512 GB, 16K: 64 GB each) meet inside one range. */
+static void mmu_split_across_root_entries(struct kunit *test)
 {
-	u64 middle = PGDIR_SIZE;
+	u64 middle = BOX_PICK(P4D_SIZE, PUD_SIZE, PGDIR_SIZE);
 	struct kpb_machine *m;
 	struct kpb_map_counters before, c;
 
-	if (2 * PGDIR_SIZE > KPB_MAX_RAM_BYTES)
+	if (2 * middle > KPB_MAX_RAM_BYTES)
 		return;
-	m = box_boot_pba(test, 2 * PGDIR_SIZE);
+	m = box_boot_pba(test, 2 * middle);
 	before = box_map_counters();
 	KUNIT_EXPECT_EQ(test,
 			set_memory_pkey(box_addr(middle - P), 2,
@@ -782,7 +780,7 @@ static void mmu_split_without_hints(struct kunit *test)
 	pmd_t *pmdp;
 
 	memcpy(nr, m->nr_leaves, sizeof(nr));
-	pudp = pud_offset(pgd_offset_k(box_addr(2 * TOP)), box_addr(2 * TOP));
+	pudp = kpb_pud_of(box_addr(2 * TOP));
 	if (PAGE_SHIFT == 12) {
 		KUNIT_EXPECT_EQ(test, split_pud(pudp, *pudp, gfp, false), 0);
 		KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PMD],
@@ -800,7 +798,7 @@ static void mmu_split_without_hints(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, split_kernel_leaf_mapping(addr, addr + PMD_SIZE),
 			0);
 	memcpy(nr, m->nr_leaves, sizeof(nr));
-	pudp = pud_offset(pgd_offset_k(addr), addr);
+	pudp = kpb_pud_of(addr);
 	pmdp = pmd_offset(pudp, addr);
 	KUNIT_EXPECT_EQ(test, split_pmd(pmdp, *pmdp, gfp, false), 0);
 	KUNIT_EXPECT_EQ(test, m->nr_leaves[KPB_LEAF_PMD], nr[KPB_LEAF_PMD] - 1);
@@ -1038,7 +1036,7 @@ static const struct kunit_case mmu_test_cases[] = {
 	KUNIT_CASE(mmu_split_at_the_end_of_ram_is_nothing),
 	KUNIT_CASE(mmu_split_beyond_ram_is_nothing),
 	KUNIT_CASE(mmu_split_retries_until_the_reserve_is_full),
-	KUNIT_CASE(mmu_split_across_pgd_entries),
+	KUNIT_CASE(mmu_split_across_root_entries),
 	KUNIT_CASE(mmu_split_ends_with_the_first_error),
 	KUNIT_CASE(mmu_split_without_hints),
 	KUNIT_CASE(mmu_static_pgtables_get_the_pkey_last),

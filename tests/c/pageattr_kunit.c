@@ -299,7 +299,7 @@ static void pageattr_stops_at_a_hole(struct kunit *test)
 	/* so that there is a table of PMDs */
 	set_memory_ro(box_addr(TOP + PAGE_SIZE), 1);
 	hole = box_addr(TOP + 3 * PMD_SIZE);
-	pmdp = pmd_offset(pud_offset(pgd_offset_k(hole), hole), hole);
+	pmdp = pmd_offset(kpb_pud_of(hole), hole);
 	WRITE_ONCE(pmdp->pmd, 0);
 	BOX_EXPECT_WARNINGS(test, 0,
 			    ret = set_memory_pkey(box_addr(TOP + 2 * PMD_SIZE),
@@ -591,7 +591,7 @@ static void pageattr_events_tell_what_happened(struct kunit *test)
 	set_memory_ro(box_addr(TOP + PAGE_SIZE), PTRS_PER_PTE);
 	pageattr_fail(KPB_FAULT_NTH, 1, 0, -1);
 	set_memory_pkey(box_addr(TOP), 2, 0);
-	set_memory_ro(box_addr(PGDIR_SIZE * (PTRS_PER_PGD - 1)), 1);
+	set_memory_ro(VMALLOC_END, 1);
 	KUNIT_ASSERT_EQ(test, box_granule.events(ev, 16), 9);
 	pageattr_expect_event(test, &ev[0], KPB_EVENT_SET_PKEY, pfn, 3, 1);
 	pageattr_expect_event(test, &ev[1], KPB_EVENT_TLBI, pfn, 3, 0);

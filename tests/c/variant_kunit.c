@@ -198,6 +198,21 @@ static void variant_deferred_marks_are_walked(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, *deferred_mark(pfn));
 }
 
+/* Regions come in any order, and the walk has to pass all of them. */
+static void variant_deferred_marks_begin_at_the_lowest(struct kunit *test)
+{
+	struct kpb_config config = variant_config(BOX_DEFERRED_MARKS);
+	const struct deferred_marks_state *marks =
+		box_create(test, &config)->variant;
+	struct page *page = pfn_to_page(box_pfn(0));
+
+	deferred_marks_pba_register_early_region(page + 64, 2);
+	deferred_marks_pba_register_early_region(page, 2);
+	deferred_marks_pba_register_early_region(page + 32, 2);
+	KUNIT_EXPECT_EQ(test, marks->start_pfn, box_pfn(0));
+	KUNIT_EXPECT_EQ(test, marks->end_pfn, box_pfn(0) + 68);
+}
+
 /*
  * 5 x 512 stacks, 64 or 128 KB apart with KASAN or 64K pages: 80 MB, 160 MB
  * with KASAN, 320 MB: 40, 80; 3, 5; 1, 1 tables, 2 or 1 above, 2 more for the
@@ -265,6 +280,7 @@ static const struct kunit_case variant_cases[] = {
 	KUNIT_CASE(variant_early_regions_are_so_many),
 	KUNIT_CASE(variant_deferred_list_joins_neighbours),
 	KUNIT_CASE(variant_deferred_marks_are_walked),
+	KUNIT_CASE(variant_deferred_marks_begin_at_the_lowest),
 	KUNIT_CASE(variant_first_refill_is_sized),
 	KUNIT_CASE(variant_first_refill_falls_back),
 	{ 0 },

@@ -209,28 +209,26 @@ static int alloc_init_cont_pmd(pud_t *pudp, unsigned long addr,
 	return 0;
 }
 
-static int alloc_init_pud(pgd_t *pgdp, unsigned long addr, unsigned long end,
+static int alloc_init_pud(p4d_t *p4dp, unsigned long addr, unsigned long end,
 			  phys_addr_t phys, int flags)
 {
 	unsigned long next;
 	pud_t *pudp;
 
-#if CONFIG_PGTABLE_LEVELS > 3
-	if (!pgd_present(pgdp_get(pgdp))) {
+	if (!p4d_present(p4dp_get(p4dp))) {
 		phys_addr_t table = early_pgtable_alloc(TABLE_PUD);
 
 		if (!table)
 			return -ENOMEM;
-		__set_desc(&pgdp->pgd, kpb_table_desc(table));
+		__set_desc(&p4dp->p4d, kpb_table_desc(table));
 	}
-#endif
-	pudp = pud_offset(pgdp, addr);
+	pudp = pud_offset(p4dp, addr);
 	do {
 		int ret;
 
 		next = pud_addr_end(addr, end);
-#if CONFIG_PGTABLE_LEVELS > 3
-		if (((addr | next | phys) & ~PUD_MASK) == 0 &&
+		if (pud_sect_supported() &&
+		    ((addr | next | phys) & ~PUD_MASK) == 0 &&
 		    !(flags & NO_BLOCK_MAPPINGS)) {
 			__set_desc(&pudp->pud,
 				   phys | PAGE_KERNEL_ATTRS | PTE_TYPE_BLOCK);
@@ -238,12 +236,37 @@ static int alloc_init_pud(pgd_t *pgdp, unsigned long addr, unsigned long end,
 			phys += next - addr;
 			continue;
 		}
-#endif
 		ret = alloc_init_cont_pmd(pudp, addr, next, phys, flags);
 		if (ret)
 			return ret;
 		phys += next - addr;
 	} while (pudp++, addr = next, addr != end);
+	return 0;
+}
+
+static int alloc_init_p4d(pgd_t *pgdp, unsigned long addr, unsigned long end,
+			  phys_addr_t phys, int flags)
+{
+	unsigned long next;
+	p4d_t *p4dp;
+
+	if (!pgd_present(pgdp_get(pgdp))) {
+		phys_addr_t table = early_pgtable_alloc(TABLE_P4D);
+
+		if (!table)
+			return -ENOMEM;
+		__set_desc(&pgdp->pgd, kpb_table_desc(table));
+	}
+	p4dp = p4d_offset(pgdp, addr);
+	do {
+		int ret;
+
+		next = p4d_addr_end(addr, end);
+		ret = alloc_init_pud(p4dp, addr, next, phys, flags);
+		if (ret)
+			return ret;
+		phys += next - addr;
+	} while (p4dp++, addr = next, addr != end);
 	return 0;
 }
 
@@ -257,7 +280,7 @@ static int __create_pgd_mapping(phys_addr_t phys, unsigned long virt,
 		int ret;
 
 		next = pgd_addr_end(addr, end);
-		ret = alloc_init_pud(pgdp, addr, next, phys, flags);
+		ret = alloc_init_p4d(pgdp, addr, next, phys, flags);
 		if (ret)
 			return ret;
 		phys += next - addr;
@@ -388,7 +411,7 @@ static void split_contpmd(pmd_t *pmdp)
 	kpb_note_split(phys, KPB_SIZE_CONTPMD);
 }
 
-#if CONFIG_PGTABLE_LEVELS > 3
+#if PAGE_SHIFT == 12
 static int split_pud(pud_t *pudp, pud_t pud, gfp_t gfp, bool to_cont)
 {
 	u64 attrs = pud_val(pud) & PTE_ATTR_MASK;
@@ -434,6 +457,7 @@ static int split_kernel_leaf_mapping_locked(unsigned long addr)
 {
 	gfp_t gfp = GFP_PGTABLE_KERNEL | __GFP_PGTABLE_SPLIT;
 	pgd_t *pgdp;
+	p4d_t *p4dp;
 	pud_t *pudp, pud;
 	pmd_t *pmdp, pmd;
 	pte_t *ptep, pte;
@@ -446,10 +470,17 @@ static int split_kernel_leaf_mapping_locked(unsigned long addr)
 	if (!pgd_present(pgdp_get(pgdp)))
 		return 0;
 
+	if (ALIGN_DOWN(kpb_linear_index(addr), P4D_SIZE) ==
+	    kpb_linear_index(addr))
+		return 0;
+	p4dp = p4d_offset(pgdp, addr);
+	if (!p4d_present(p4dp_get(p4dp)))
+		return 0;
+
 	if (ALIGN_DOWN(kpb_linear_index(addr), PUD_SIZE) ==
 	    kpb_linear_index(addr))
 		return 0;
-	pudp = pud_offset(pgdp, addr);
+	pudp = pud_offset(p4dp, addr);
 	pud = pudp_get(pudp);
 	if (!pud_present(pud))
 		return 0;
@@ -591,10 +622,10 @@ static int split_to_ptes_pmd_entry(pud_t *pudp, unsigned long addr,
 	return ret;
 }
 
-static int split_to_ptes_pud_entry(pgd_t *pgdp, unsigned long addr,
+static int split_to_ptes_pud_entry(p4d_t *p4dp, unsigned long addr,
 				   unsigned long end, gfp_t gfp)
 {
-	pud_t *pudp = pud_offset(pgdp, addr);
+	pud_t *pudp = pud_offset(p4dp, addr);
 	unsigned long next;
 	int ret = 0;
 
@@ -612,6 +643,21 @@ static int split_to_ptes_pud_entry(pgd_t *pgdp, unsigned long addr,
 	return ret;
 }
 
+static int split_to_ptes_p4d_entry(pgd_t *pgdp, unsigned long addr,
+				   unsigned long end, gfp_t gfp)
+{
+	p4d_t *p4dp = p4d_offset(pgdp, addr);
+	unsigned long next;
+	int ret = 0;
+
+	for (; addr != end && !ret; addr = next, p4dp++) {
+		next = p4d_addr_end(addr, end);
+		if (p4d_present(p4dp_get(p4dp)))
+			ret = split_to_ptes_pud_entry(p4dp, addr, next, gfp);
+	}
+	return ret;
+}
+
 /* kpb: the walk of walk_kernel_page_table_range_lockless(), written out */
 static int range_split_to_ptes(unsigned long start, unsigned long end,
 			       gfp_t gfp)
@@ -623,7 +669,7 @@ static int range_split_to_ptes(unsigned long start, unsigned long end,
 	for (addr = start; addr != end && !ret; addr = next, pgdp++) {
 		next = pgd_addr_end(addr, end);
 		if (pgd_present(pgdp_get(pgdp)))
-			ret = split_to_ptes_pud_entry(pgdp, addr, next, gfp);
+			ret = split_to_ptes_p4d_entry(pgdp, addr, next, gfp);
 	}
 	return ret;
 }

@@ -70,11 +70,11 @@ static inline int pageattr_pmd_range(pud_t *pudp, unsigned long addr,
 	return 0;
 }
 
-static inline int pageattr_pud_range(pgd_t *pgdp, unsigned long addr,
+static inline int pageattr_pud_range(p4d_t *p4dp, unsigned long addr,
 				     unsigned long end,
 				     const struct page_change_data *data)
 {
-	pud_t *pudp = pud_offset(pgdp, addr);
+	pud_t *pudp = pud_offset(p4dp, addr);
 	unsigned long next;
 
 	do {
@@ -98,6 +98,26 @@ static inline int pageattr_pud_range(pgd_t *pgdp, unsigned long addr,
 	return 0;
 }
 
+static inline int pageattr_p4d_range(pgd_t *pgdp, unsigned long addr,
+				     unsigned long end,
+				     const struct page_change_data *data)
+{
+	p4d_t *p4dp = p4d_offset(pgdp, addr);
+	unsigned long next;
+
+	do {
+		int ret;
+
+		next = p4d_addr_end(addr, end);
+		if (!p4d_present(p4dp_get(p4dp)))
+			return -EINVAL;
+		ret = pageattr_pud_range(p4dp, addr, next, data);
+		if (ret)
+			return ret;
+	} while (p4dp++, addr = next, addr != end);
+	return 0;
+}
+
 /* Walk [addr, end): every leaf in it lies in it whole. */
 static inline int
 walk_kernel_page_table_range(unsigned long addr, unsigned long end,
@@ -112,7 +132,7 @@ walk_kernel_page_table_range(unsigned long addr, unsigned long end,
 		next = pgd_addr_end(addr, end);
 		if (!pgd_present(pgdp_get(pgdp)))
 			return -EINVAL;
-		ret = pageattr_pud_range(pgdp, addr, next, data);
+		ret = pageattr_p4d_range(pgdp, addr, next, data);
 		if (ret)
 			return ret;
 	} while (pgdp++, addr = next, addr != end);
@@ -149,17 +169,13 @@ static inline int __change_memory_common(unsigned long start,
 static unsigned long kpb_leaf_end(unsigned long addr)
 {
 	unsigned long none = ~0UL;
-	pgd_t *pgdp = pgd_offset_k(addr);
-	pud_t *pudp;
+	pud_t *pudp = kpb_pud_of(addr);
 
-	if (pgd_present(pgdp_get(pgdp))) {
-		pudp = pud_offset(pgdp, addr);
-		if (pud_leaf(pudp_get(pudp)))
-			return pud_addr_end(addr, none);
-		if (pud_present(pudp_get(pudp)) &&
-		    pmd_leaf(*pmd_offset(pudp, addr)))
-			return pmd_addr_end(addr, none);
-	}
+	if (pudp && pud_leaf(pudp_get(pudp)))
+		return pud_addr_end(addr, none);
+	if (pudp && pud_present(pudp_get(pudp)) &&
+	    pmd_leaf(*pmd_offset(pudp, addr)))
+		return pmd_addr_end(addr, none);
 	return (addr & PAGE_MASK) + PAGE_SIZE;
 }
 

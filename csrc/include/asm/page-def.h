@@ -16,19 +16,19 @@
 #define PAGE_MASK (~(PAGE_SIZE - 1))
 
 #if PAGE_SHIFT == 12
-#define VA_BITS 48
+#define KPB_DEFAULT_VA_BITS 48
 #define CONT_PTE_SHIFT (4 + PAGE_SHIFT)
 #define CONT_PMD_SHIFT (4 + PMD_SHIFT)
 #define MAX_PAGE_ORDER 10
 #define SECTION_SIZE_BITS 27
 #elif PAGE_SHIFT == 14
-#define VA_BITS 47
+#define KPB_DEFAULT_VA_BITS 47
 #define CONT_PTE_SHIFT (7 + PAGE_SHIFT)
 #define CONT_PMD_SHIFT (5 + PMD_SHIFT)
 #define MAX_PAGE_ORDER 11
 #define SECTION_SIZE_BITS 27
 #elif PAGE_SHIFT == 16
-#define VA_BITS 48
+#define KPB_DEFAULT_VA_BITS 48
 #define CONT_PTE_SHIFT (5 + PAGE_SHIFT)
 #define CONT_PMD_SHIFT (5 + PMD_SHIFT)
 #define MAX_PAGE_ORDER 13
@@ -44,23 +44,47 @@
 #define PMD_MASK (~(PMD_SIZE - 1))
 #define PMD_ORDER (PMD_SHIFT - PAGE_SHIFT)
 
+/*
+ * CUSTOM: as many levels as the widest addresses take, 52 bits. The kernel has
+ * as many as VA_BITS asks for; here that is an option of the machine, and the
+ * uppermost levels are folded at run time (asm/pgtable.h), the way the kernel
+ * folds them where a CPU lacks LVA or LPA2. The others are folded for good.
+ */
 #if PAGE_SHIFT == 12
-#define CONFIG_PGTABLE_LEVELS 4
+#define KPB_MAX_PGTABLE_LEVELS 5
+#define PUD_SHIFT (PMD_SHIFT + PAGE_SHIFT - 3)
+#define PTRS_PER_PUD PTRS_PER_PTE
+#define P4D_SHIFT (PUD_SHIFT + PAGE_SHIFT - 3)
+#define PTRS_PER_P4D PTRS_PER_PTE
+#define PGDIR_SHIFT (P4D_SHIFT + PAGE_SHIFT - 3)
+#elif PAGE_SHIFT == 14
+#define KPB_MAX_PGTABLE_LEVELS 4
 #define PUD_SHIFT (PMD_SHIFT + PAGE_SHIFT - 3)
 #define PTRS_PER_PUD PTRS_PER_PTE
 #define PGDIR_SHIFT (PUD_SHIFT + PAGE_SHIFT - 3)
+#define P4D_SHIFT PGDIR_SHIFT
+#define PTRS_PER_P4D 1
 #else
-/* the PUD level is folded into the PGD: three levels of tables */
-#define CONFIG_PGTABLE_LEVELS 3
+#define KPB_MAX_PGTABLE_LEVELS 3
 #define PGDIR_SHIFT (PMD_SHIFT + PAGE_SHIFT - 3)
+#define P4D_SHIFT PGDIR_SHIFT
+#define PTRS_PER_P4D 1
 #define PUD_SHIFT PGDIR_SHIFT
 #define PTRS_PER_PUD 1
 #endif
+#define KPB_MAX_VA_BITS 52
+
+/* CUSTOM: how many levels it takes to translate @va_bits, DUPLICATED in what it says */
+#define ARM64_HW_PGTABLE_LEVELS(va_bits) (((va_bits) - 4) / (PAGE_SHIFT - 3))
+
 #define PUD_SIZE (1UL << PUD_SHIFT)
 #define PUD_MASK (~(PUD_SIZE - 1))
+#define P4D_SIZE (1UL << P4D_SHIFT)
+#define P4D_MASK (~(P4D_SIZE - 1))
 #define PGDIR_SIZE (1UL << PGDIR_SHIFT)
 #define PGDIR_MASK (~(PGDIR_SIZE - 1))
-#define PTRS_PER_PGD (1 << (VA_BITS - PGDIR_SHIFT))
+/* CUSTOM: entries of the root, which may be a table of any level */
+#define KPB_PTRS_PER_ROOT PTRS_PER_PTE
 
 #define CONT_PTE_SIZE (1UL << CONT_PTE_SHIFT)
 #define CONT_PTE_MASK (~(CONT_PTE_SIZE - 1))

@@ -13,6 +13,9 @@ typedef struct {
 	u64 pgd;
 } pgd_t;
 typedef struct {
+	u64 p4d;
+} p4d_t;
+typedef struct {
 	u64 pud;
 } pud_t;
 typedef struct {
@@ -27,6 +30,7 @@ enum pgtable_type {
 	TABLE_PTE,
 	TABLE_PMD,
 	TABLE_PUD,
+	TABLE_P4D,
 };
 
 /* DUPLICATED: bits of an arm64 descriptor; the levels share them */
@@ -72,12 +76,34 @@ static inline int kpb_desc_pkey(u64 desc)
 
 /* DUPLICATED */
 #define pgd_val(x) ((x).pgd)
+#define p4d_val(x) ((x).p4d)
 #define pud_val(x) ((x).pud)
 #define pmd_val(x) ((x).pmd)
 #define pte_val(x) ((x).pte)
 
-#define pgd_present(x) kpb_desc_present(pgd_val(x))
-#define pud_present(x) kpb_desc_present(pud_val(x))
+/*
+ * DUPLICATED, but for the third: is the level there? A level above them is
+ * folded: its entry is always present, and leads to the root again.
+ */
+static inline bool pgtable_l5_enabled(void)
+{
+	return KPB_MAX_PGTABLE_LEVELS > 4 && kpb_this->pgtable_levels > 4;
+}
+
+static inline bool pgtable_l4_enabled(void)
+{
+	return KPB_MAX_PGTABLE_LEVELS > 3 && kpb_this->pgtable_levels > 3;
+}
+
+static inline bool kpb_pgtable_l3_enabled(void)
+{
+	return kpb_this->pgtable_levels > 2;
+}
+
+#define pgd_present(x) (!pgtable_l5_enabled() || kpb_desc_present(pgd_val(x)))
+#define p4d_present(x) (!pgtable_l4_enabled() || kpb_desc_present(p4d_val(x)))
+#define pud_present(x) \
+	(!kpb_pgtable_l3_enabled() || kpb_desc_present(pud_val(x)))
 #define pmd_present(x) kpb_desc_present(pmd_val(x))
 #define pte_present(x) kpb_desc_present(pte_val(x))
 
@@ -85,16 +111,22 @@ static inline int kpb_desc_pkey(u64 desc)
 #define pmd_cont(x) (!!(pmd_val(x) & PTE_CONT))
 #define pte_cont(x) (!!(pte_val(x) & PTE_CONT))
 
-#if CONFIG_PGTABLE_LEVELS > 3
+/* DUPLICATED */
+#define pud_sect_supported() (PAGE_SHIFT == 12)
+#if PAGE_SHIFT == 12
 #define pud_leaf(x) ((pud_val(x) & PTE_TYPE_MASK) == PTE_TYPE_BLOCK)
 #else
-/* DUPLICATED: a folded level has no leaves */
 #define pud_leaf(x) ((void)(x), false)
 #endif
 
 static inline pgd_t pgdp_get(pgd_t *pgdp)
 {
 	return READ_ONCE(*pgdp);
+}
+
+static inline p4d_t p4dp_get(p4d_t *p4dp)
+{
+	return READ_ONCE(*p4dp);
 }
 
 static inline pud_t pudp_get(pud_t *pudp)
@@ -122,21 +154,50 @@ static inline pgd_t *pgd_offset_k(unsigned long addr)
 	       (kpb_linear_index(addr) >> PGDIR_SHIFT);
 }
 
-static inline pud_t *pud_offset(pgd_t *pgdp, unsigned long addr)
+static inline p4d_t *p4d_offset(pgd_t *pgdp, unsigned long addr)
 {
-#if CONFIG_PGTABLE_LEVELS > 3
-	return (pud_t *)__va(kpb_desc_phys(pgd_val(pgdp_get(pgdp)))) +
-	       ((kpb_linear_index(addr) >> PUD_SHIFT) & (PTRS_PER_PUD - 1));
-#else
-	(void)addr;
-	return (pud_t *)pgdp;
-#endif
+	unsigned long index = (kpb_linear_index(addr) >> P4D_SHIFT) &
+			      (PTRS_PER_P4D - 1);
+
+	if (KPB_MAX_PGTABLE_LEVELS < 5)
+		return (p4d_t *)pgdp;
+	if (!pgtable_l5_enabled())
+		return (p4d_t *)kpb_this->swapper_pg_dir + index;
+	return (p4d_t *)__va(kpb_desc_phys(pgd_val(pgdp_get(pgdp)))) + index;
+}
+
+static inline pud_t *pud_offset(p4d_t *p4dp, unsigned long addr)
+{
+	unsigned long index = (kpb_linear_index(addr) >> PUD_SHIFT) &
+			      (PTRS_PER_PUD - 1);
+
+	if (KPB_MAX_PGTABLE_LEVELS < 4)
+		return (pud_t *)p4dp;
+	if (!pgtable_l4_enabled())
+		return (pud_t *)kpb_this->swapper_pg_dir + index;
+	return (pud_t *)__va(kpb_desc_phys(p4d_val(p4dp_get(p4dp)))) + index;
 }
 
 static inline pmd_t *pmd_offset(pud_t *pudp, unsigned long addr)
 {
-	return (pmd_t *)__va(kpb_desc_phys(pud_val(pudp_get(pudp)))) +
-	       ((kpb_linear_index(addr) >> PMD_SHIFT) & (PTRS_PER_PMD - 1));
+	unsigned long index = (kpb_linear_index(addr) >> PMD_SHIFT) &
+			      (PTRS_PER_PMD - 1);
+
+	if (unlikely(!kpb_pgtable_l3_enabled()))
+		return (pmd_t *)kpb_this->swapper_pg_dir + index;
+	return (pmd_t *)__va(kpb_desc_phys(pud_val(pudp_get(pudp)))) + index;
+}
+
+/* CUSTOM: the PUD entry for an address; NULL where a table above is missing */
+static inline pud_t *kpb_pud_of(unsigned long addr)
+{
+	pgd_t *pgdp = pgd_offset_k(addr);
+	p4d_t *p4dp;
+
+	if (!pgd_present(pgdp_get(pgdp)))
+		return NULL;
+	p4dp = p4d_offset(pgdp, addr);
+	return p4d_present(p4dp_get(p4dp)) ? pud_offset(p4dp, addr) : NULL;
 }
 
 static inline pte_t *pte_offset_kernel(pmd_t *pmdp, unsigned long addr)
@@ -173,6 +234,7 @@ static inline pmd_t pmdp_get(pmd_t *pmdp, unsigned long addr)
 		__boundary < (end) ? __boundary : (end);              \
 	})
 #define pgd_addr_end(addr, end) kpb_addr_end(addr, end, PGDIR_SIZE, PGDIR_MASK)
+#define p4d_addr_end(addr, end) kpb_addr_end(addr, end, P4D_SIZE, P4D_MASK)
 #define pud_addr_end(addr, end) kpb_addr_end(addr, end, PUD_SIZE, PUD_MASK)
 #define pmd_addr_end(addr, end) kpb_addr_end(addr, end, PMD_SIZE, PMD_MASK)
 #define pmd_cont_addr_end(addr, end) \

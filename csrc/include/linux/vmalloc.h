@@ -16,6 +16,7 @@
  * lower one is the linear map's. These are numbers: nothing of the host is
  * there. The end is nearer than a kernel's; nobody gets so far.
  */
+#define VA_BITS (kpb_this->config.boot.va_bits)
 #define VMALLOC_START (kpb_this->linear_start + (1UL << (VA_BITS - 1)))
 #define VMALLOC_SIZE (1UL << (VA_BITS - 2))
 #define VMALLOC_END (VMALLOC_START + VMALLOC_SIZE)
