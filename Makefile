@@ -37,7 +37,7 @@ help:
 	@echo 'make valgrind      C tests under valgrind; make clang: built by another compiler'
 	@echo 'make analyze       gcc -fanalyzer'
 	@echo 'make coverage      lines and branches of the mirrors that C tests reach'
-	@echo 'make fuzz          libFuzzer for FUZZ_SECONDS; fuzz-script: the same for scenarios'
+	@echo 'make fuzz          libFuzzer for FUZZ_SECONDS; fuzz-import: recordings; fuzz-script: scenarios'
 	@echo 'make fuzz-corpus   what fuzzing has found so far, with any compiler'
 	@echo 'make lint          format and lint checks, types'
 	@echo 'make format        let the formatters rewrite Python and C'
@@ -164,7 +164,7 @@ $(BUILD)/c/toolchain:
 SMALL_SCOPE ?=
 export KPB_SMALL_SCOPE = $(SMALL_SCOPE)
 
-.PHONY: test-c check-c asan clang valgrind analyze coverage fuzz fuzz-script fuzz-corpus
+.PHONY: test-c check-c asan clang valgrind analyze coverage fuzz fuzz-import fuzz-script fuzz-corpus
 test-c: $(suites_plain)
 	@tools/run_kunit.sh $^
 
@@ -201,8 +201,9 @@ coverage: $(suites_coverage) $(STAMPS)/extra-dev
 
 FUZZ_SECONDS ?= 60
 CORPUS := $(sort $(wildcard tests/fuzz/corpus/ops/*))
+IMPORT_CORPUS := $(sort $(wildcard tests/fuzz/corpus/import/*))
 
-$(BUILD)/fuzz/ops_fuzz: $(BUILD)/c/fuzz/tests/fuzz/ops_fuzz.o $(sources_fuzz)
+$(BUILD)/fuzz/%_fuzz: $(BUILD)/c/fuzz/tests/fuzz/%_fuzz.o $(sources_fuzz)
 	@mkdir -p $(@D)
 	$(Q)$(CC_fuzz) $(FLAGS_fuzz) -fsanitize=fuzzer -o $@ $^ $(KUNIT_LDLIBS)
 
@@ -211,7 +212,14 @@ fuzz: $(BUILD)/fuzz/ops_fuzz
 	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -len_control=0 -timeout=20 -print_final_stats=1 \
 		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/ops tests/fuzz/corpus/ops
 
-$(BUILD)/fuzz/ops_replay: $(addprefix $(BUILD)/c/asan/tests/fuzz/,ops_fuzz.o replay_main.o) \
+# The same on text that is imported as a recording; lines are longer than 1024 bytes.
+fuzz-import: $(BUILD)/fuzz/import_fuzz
+	@mkdir -p $(BUILD)/fuzz/import
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -print_final_stats=1 \
+		-dict=tests/fuzz/import.dict -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/import \
+		tests/fuzz/corpus/import
+
+$(BUILD)/fuzz/%_replay: $(BUILD)/c/asan/tests/fuzz/%_fuzz.o $(BUILD)/c/asan/tests/fuzz/replay_main.o \
 		$(sources_asan)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS_asan) -o $@ $^ $(KUNIT_LDLIBS)
@@ -223,8 +231,9 @@ fuzz-script: $(STAMPS)/editable $(STAMPS)/extra-fuzz
 		-timeout=60 -dict=tests/fuzz/script.dict -artifact_prefix=$(BUILD)/fuzz/ \
 		$(BUILD)/fuzz/script scenarios
 
-fuzz-corpus: $(BUILD)/fuzz/ops_replay
+fuzz-corpus: $(BUILD)/fuzz/ops_replay $(BUILD)/fuzz/import_replay
 	@$< $(CORPUS)
+	@$(BUILD)/fuzz/import_replay $(IMPORT_CORPUS)
 
 valgrind: SMALL_SCOPE := 0
 valgrind: $(suites_plain)

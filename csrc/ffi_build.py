@@ -18,6 +18,9 @@ SOURCES = [
     "csrc/lab/gen.c",
     "csrc/lab/hist.c",
     "csrc/lab/host.c",
+    "csrc/lab/import_books.c",
+    "csrc/lab/import_names.c",
+    "csrc/lab/import_text.c",
 ]
 
 DEPENDS = sorted(path for path in CSRC.rglob("*") if path.suffix in {".c", ".h"})

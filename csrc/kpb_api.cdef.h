@@ -767,3 +767,116 @@ void kpb_gen_destroy(struct kpb_gen *gen);
 uint32_t kpb_gen_nr_slots(struct kpb_gen *gen);
 /* The next @nr operations of the workload. */
 int kpb_gen_fill(struct kpb_gen *gen, struct kpb_op *out, uint64_t nr);
+
+/*
+ * Import of recordings: text goes in, operations come out. See the DOC of
+ * csrc/lab/import_text.c.
+ */
+#define KPB_IMPORT_MAX_LINE 65536
+#define KPB_IMPORT_MAX_FEED 1048576
+#define KPB_IMPORT_MAX_SOURCES 256
+
+/* What page table events are taken from; all of one recording from one. */
+enum kpb_import_origin {
+	KPB_IMPORT_AUTO,   /* from where the first one comes */
+	KPB_IMPORT_KMEM,   /* mm_page_alloc with stacks, mm_page_free */
+	KPB_IMPORT_KPROBE, /* a probe on the counter of page tables */
+	KPB_IMPORT_LEVEL,  /* events ptp_alloc_LEVEL, ptp_free */
+	KPB_IMPORT_CSV,
+	KPB_NR_IMPORT_ORIGINS,
+};
+
+enum kpb_import_format {
+	KPB_IMPORT_UNKNOWN,
+	KPB_IMPORT_TRACEFS,    /* "trace", with its header */
+	KPB_IMPORT_TRACE_PIPE, /* the same without header */
+	KPB_IMPORT_TRACE_CMD,
+	KPB_IMPORT_PERF,
+	KPB_IMPORT_TABLE, /* CSV */
+	KPB_NR_IMPORT_FORMATS,
+};
+
+/* Names and meaning: kpb_import_count_name(), kpb_import_count_help(). */
+enum kpb_import_count {
+	/* loss and contradiction, up to KPB_NR_IMPORT_FAULTS */
+	KPB_IMPORT_LOST_EVENTS,
+	KPB_IMPORT_OVERWRITTEN_EVENTS,
+	KPB_IMPORT_MISSING_ENTRIES,
+	KPB_IMPORT_MALFORMED_LINES,
+	KPB_IMPORT_UNPARSED_LINES,
+	KPB_IMPORT_MISSING_STACKS,
+	KPB_IMPORT_UNRESOLVED_PAGES,
+	KPB_IMPORT_AMBIGUOUS_PAGES,
+	KPB_IMPORT_AMBIGUOUS_LEVELS,
+	KPB_IMPORT_LEVEL_MISMATCHES,
+	KPB_IMPORT_DOUBLE_ALLOCS,
+	KPB_IMPORT_MISSED_FREES,
+	KPB_IMPORT_UNKNOWN_FREES,
+	KPB_IMPORT_CLOCK_STEPS,
+	KPB_IMPORT_CPU_DISORDER,
+	KPB_NR_IMPORT_FAULTS,
+	/* what was there */
+	KPB_IMPORT_LINES = KPB_NR_IMPORT_FAULTS,
+	KPB_IMPORT_EVENTS,
+	KPB_IMPORT_TABLE_EVENTS,
+	KPB_IMPORT_OTHER_SOURCE,
+	KPB_IMPORT_STRAY_STACKS,
+	KPB_IMPORT_PRE_FREES,
+	KPB_IMPORT_NEVER_FREED,
+	KPB_IMPORT_HIGHER_ORDERS,
+	KPB_IMPORT_P4D_TABLES,
+	KPB_NR_IMPORT_COUNTS,
+};
+
+struct kpb_import_options {
+	uint64_t max_ops; /* operations of the result, at most */
+	uint64_t vmemmap; /* of the recorded kernel; 0: as its pages show */
+	int64_t item;	  /* number of NR_PAGETABLE; -1: as callers show */
+	uint32_t origin;  /* enum kpb_import_origin */
+	/* 1: files are parts in order of time; more: merged by time */
+	uint32_t nr_sources;
+};
+
+struct kpb_import_state {
+	uint64_t nr_ops; /* of the result, prologue included */
+	uint64_t nr_pre; /* of the prologue */
+	uint64_t bytes;	 /* of the host's memory */
+	int64_t item;
+	uint32_t format; /* of the last file */
+	uint32_t origin;
+	/* of a refusal, or where reading is: file in order of begin(), line */
+	uint32_t file;
+	uint64_t line;
+	uint64_t count[KPB_NR_IMPORT_COUNTS];
+	/* where it was counted first; line 0: nowhere in particular */
+	uint64_t first_line[KPB_NR_IMPORT_COUNTS];
+	uint32_t first_file[KPB_NR_IMPORT_COUNTS];
+};
+
+struct kpb_import;
+
+/* NULL past the last. */
+const char *kpb_import_count_name(uint32_t count);
+const char *kpb_import_count_help(uint32_t count);
+
+int kpb_import_create(const struct kpb_import_options *options,
+		      struct kpb_import **out, char *msg);
+void kpb_import_destroy(struct kpb_import *imp);
+int kpb_import_begin(struct kpb_import *imp, uint32_t source);
+/* -EINVAL: refused for good, see kpb_import_message(). */
+int kpb_import_feed(struct kpb_import *imp, uint32_t source, const char *data,
+		    uint64_t bytes);
+int kpb_import_end(struct kpb_import *imp, uint32_t source);
+/* Which source is to be fed next, or -1: all have ended. */
+int64_t kpb_import_next(struct kpb_import *imp);
+int kpb_import_finish(struct kpb_import *imp);
+const char *kpb_import_message(struct kpb_import *imp);
+int kpb_import_state(struct kpb_import *imp, struct kpb_import_state *out);
+/* The result: nr_ops of each, after kpb_import_finish(). */
+int kpb_import_take(struct kpb_import *imp, int64_t *ts_ns, struct kpb_op *ops,
+		    uint64_t nr);
+/*
+ * Give operations that can be replayed from empty slots the lowest free slots.
+ * -EINVAL: they cannot, or a slot is @nr_slots or more.
+ */
+int kpb_import_renumber(struct kpb_op *ops, uint64_t nr, uint32_t nr_slots);

@@ -211,6 +211,13 @@ ALLOCATOR_PARAMS = {
 }
 GENERATORS = _names(lib.kpb_gen_name)
 GENERATOR_HELP = dict(zip(GENERATORS, _names(lib.kpb_gen_help), strict=True))
+IMPORT_COUNTS = _names(lib.kpb_import_count_name)
+IMPORT_COUNT_HELP = dict(zip(IMPORT_COUNTS, _names(lib.kpb_import_count_help), strict=True))
+IMPORT_FAULTS = IMPORT_COUNTS[: lib.KPB_NR_IMPORT_FAULTS]
+IMPORT_ORIGINS = ("auto", "kmem", "kprobe", "level", "csv")
+IMPORT_FORMATS = ("unknown", "tracefs", "trace_pipe", "trace-cmd", "perf", "csv")
+IMPORT_MAX_FEED = lib.KPB_IMPORT_MAX_FEED
+IMPORT_MAX_SOURCES = lib.KPB_IMPORT_MAX_SOURCES
 
 
 def allocator_linear_map(allocator):
@@ -819,3 +826,116 @@ class GeneratorHandle:
             lib.kpb_gen_fill(self.ptr, _ops_pointer(ops, writable=True), len(ops)),
             "generator",
         )
+
+
+if (
+    len(IMPORT_ORIGINS) != lib.KPB_NR_IMPORT_ORIGINS
+    or len(IMPORT_FORMATS) != lib.KPB_NR_IMPORT_FORMATS
+):
+    raise ImportError("kpb_api.cdef.h and _ffi.py differ: rebuild the extension")
+
+
+class ImportHandle:
+    """Owns one ``struct kpb_import``; its pointer is None once closed."""
+
+    def __init__(self, *, max_ops, origin, item, vmemmap, nr_sources):
+        self._ptr = None
+        out = ffi.new("struct kpb_import **")
+        message = ffi.new("char[]", lib.KPB_MSG_BYTES)
+        options = ffi.new("struct kpb_import_options *")
+        options.max_ops = _whole("max_ops", max_ops, MAX_U64)
+        options.vmemmap = _whole("vmemmap", vmemmap, MAX_U64)
+        options.item = -1 if item is None else _whole("item", item, MAX_U32 >> 1)
+        options.origin = IMPORT_ORIGINS.index(origin)
+        options.nr_sources = _whole("files", nr_sources, MAX_U32)
+        rc = lib.kpb_import_create(options, out, message)
+        if rc < 0 and _text(message):
+            raise ConfigError(_text(message))
+        _check(rc, "import")
+        self._ptr = out[0]
+
+    @property
+    def ptr(self):
+        if self._ptr is None:
+            raise KpbError("the import is closed: create a new one")
+        return self._ptr
+
+    def close(self):
+        if self._ptr is not None:
+            pointer, self._ptr = self._ptr, None
+            lib.kpb_import_destroy(pointer)
+
+    def __del__(self):
+        self.close()
+
+    def _refused(self, rc):
+        """None, or (file, line, message) of a refusal; line 0 is no line in particular."""
+        if rc < 0 and (message := _text(lib.kpb_import_message(self.ptr))):
+            state = ffi.new("struct kpb_import_state *")
+            lib.kpb_import_state(self.ptr, state)
+            return state.file, state.line, message
+        _check(rc, "import")
+        return None
+
+    def begin(self, source):
+        return self._refused(lib.kpb_import_begin(self.ptr, source))
+
+    def feed(self, source, data):
+        """Take bytes, at most `IMPORT_MAX_FEED`; a refusal or None."""
+        return self._refused(
+            lib.kpb_import_feed(self.ptr, source, ffi.from_buffer("char[]", data), len(data))
+        )
+
+    def end(self, source):
+        return self._refused(lib.kpb_import_end(self.ptr, source))
+
+    def next(self):
+        """The source to feed next, or -1."""
+        return lib.kpb_import_next(self.ptr)
+
+    def finish(self):
+        return self._refused(lib.kpb_import_finish(self.ptr))
+
+    def state(self):
+        """Numbers so far as a dict; ``count`` and ``first`` (file, line) by name."""
+        out = ffi.new("struct kpb_import_state *")
+        _check(lib.kpb_import_state(self.ptr, out), "import")
+        return {
+            "nr_ops": out.nr_ops,
+            "nr_pre": out.nr_pre,
+            "bytes": out.bytes,
+            "item": out.item,
+            "format": IMPORT_FORMATS[out.format],
+            "origin": IMPORT_ORIGINS[out.origin],
+            "count": {name: out.count[i] for i, name in enumerate(IMPORT_COUNTS)},
+            "first": {
+                name: (out.first_file[i], out.first_line[i])
+                for i, name in enumerate(IMPORT_COUNTS)
+                if out.first_line[i]
+            },
+        }
+
+    def take(self):
+        """Times and operations, prologue first."""
+        nr = self.state()["nr_ops"]
+        ts_ns, ops = np.empty(nr, np.int64), np.empty(nr, OP_DTYPE)
+        _check(
+            lib.kpb_import_take(
+                self.ptr,
+                ffi.from_buffer("int64_t[]", ts_ns, require_writable=True),
+                _ops_pointer(ops, writable=True),
+                nr,
+            ),
+            "import",
+        )
+        return ts_ns, ops
+
+
+def renumber(ops, nr_slots):
+    """Give operations that can be replayed the lowest free slots, in place."""
+    _check(
+        lib.kpb_import_renumber(
+            _ops_pointer(ops, writable=True), len(ops), _whole("nr_slots", nr_slots, MAX_U32)
+        ),
+        "renumbering",
+    )

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
 from kpkeys_bench.background import NONE
@@ -16,17 +17,31 @@ from kpkeys_bench.boot_report import size_names, title
 from kpkeys_bench.errors import ConfigError, ResultError
 from kpkeys_bench.report import PLAIN, median_of_repeats, with_labels
 from kpkeys_bench.results import SPLITS
+from kpkeys_bench.workloads.ops import ALLOC, FREE, LEVEL_NAMES
+from kpkeys_bench.workloads.recording import FAULTS
+from kpkeys_bench.workloads.trace import (
+    BURST_GAP_NS,
+    RATE_WINDOWS,
+    burst_sizes,
+    page_lives,
+    window_counts,
+)
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     from kpkeys_bench.boot import Boot
+    from kpkeys_bench.workloads.trace import Trace
 
 #: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#444444")
 _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
+#: Points of a curve; a panel is some 600 pixels wide.
+_LIVE_POINTS: Final = 1500
+_LIFE_POINTS: Final = 1000
 #: What fits into one line above the picture of a boot.
 _TITLE_CHARS: Final = 150
 _NEEDED: Final = (
@@ -102,13 +117,15 @@ def _rows(ax: Axes, labels: list[str]) -> None:
         ax.spines[side].set_visible(False)
 
 
-def _log_axis(ax: Axes) -> None:
+def _log_axis(ax: Axes, *, subs: tuple[int, ...] = (1, 2, 5)) -> None:
     """A log scale whose ticks are plain numbers that do not collide."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.xaxis.set_major_locator(LogLocator(subs=subs))
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    )
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -274,6 +291,139 @@ def _few_ticks() -> MaxNLocator:
     from matplotlib.ticker import MaxNLocator as Locator  # noqa: PLC0415
 
     return Locator(5, integer=True)
+
+
+def trace_figure(trace: Trace) -> Figure:
+    """What a recording looks like: live pages, rates, lifetimes and bursts of frees.
+
+    Parameters
+    ----------
+    trace : kpkeys_bench.workloads.trace.Trace
+        The trace.
+
+    Returns
+    -------
+    matplotlib Figure
+        Four panels; times are recorded ones.
+    """
+    figure = _pyplot_figure(9)
+    (live, rates), (lives, bursts) = figure.subplots(2, 2)
+    _live_panel(live, trace)
+    _rate_panel(rates, trace)
+    _life_panel(lives, trace)
+    _burst_panel(bursts, trace)
+    for ax in (live, rates, lives, bursts):
+        ax.grid(color="#dddddd", zorder=0)
+        if ax is not lives:
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+    counts = trace.integrity.counts if trace.integrity else None
+    lost = "no counts of its import" if counts is None else f"{_faults(counts):,} faults"
+    figure.suptitle(
+        f"{trace.name}: {trace.nr_ops - trace.nr_pre:,} events, prologue of {trace.nr_pre:,},"
+        f" {lost}",
+        x=0.01,
+        ha="left",
+    )
+    return figure
+
+
+def _faults(counts: dict[str, int]) -> int:
+    return sum(counts.get(name, 0) for name in FAULTS)
+
+
+def _seconds(trace: Trace) -> npt.NDArray[np.float64]:
+    seconds: npt.NDArray[np.float64] = (trace.ts_ns - trace.ts_ns[0]) / 1e9
+    return seconds
+
+
+def _live_panel(ax: Axes, trace: Trace) -> None:
+    """Stacked by level, at no more points than the picture can show."""
+    seconds = _seconds(trace)
+    step = np.where(trace.ops["kind"] == FREE, -1, 1)
+    at = np.unique(
+        np.concatenate(
+            [
+                np.searchsorted(seconds, np.linspace(0, seconds[-1], _LIVE_POINTS), "right") - 1,
+                [np.argmax(np.cumsum(step))],
+            ]
+        )
+    )
+    curves = [
+        np.cumsum(np.where(trace.ops["level"] == level, step, 0))[at]
+        for level in range(len(LEVEL_NAMES))
+    ]
+    ax.stackplot(seconds[at], *curves, labels=LEVEL_NAMES, colors=_COLOURS, step="post", zorder=2)
+    ax.set_title(f"Live page tables (peak {int(np.cumsum(step).max()):,})", loc="left")
+    ax.set_xlabel("recorded time in s")
+    ax.set_ylabel("pages")
+    ax.set_xlim(0, seconds[-1] or 1)
+    ax.legend(loc="upper left", ncols=4, frameon=False)
+    ax.set_ylim(0, max(int(np.cumsum(step).max()), 1) * 1.18)
+
+
+def _rate_panel(ax: Axes, trace: Trace) -> None:
+    seconds = float(_seconds(trace)[-1])
+    edges = np.linspace(0, seconds or 1, RATE_WINDOWS + 1)
+    width = edges[1]
+    for kind, label, colour in ((ALLOC, "allocs", _COLOURS[0]), (FREE, "frees", _COLOURS[4])):
+        ax.stairs(
+            window_counts(trace, kind, RATE_WINDOWS) / width,
+            edges,
+            color=colour,
+            label=label,
+            zorder=2,
+        )
+    ax.set_title("Rates", loc="left")
+    ax.set_xlabel("recorded time in s")
+    ax.set_ylabel(f"events per s, over {width:.3g} s")
+    ax.set_xlim(0, seconds or 1)
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.12)
+    ax.legend(loc="upper right", ncols=2, frameon=False)
+
+
+def _life_panel(ax: Axes, trace: Trace) -> None:
+    level, life_ns = page_lives(trace)
+    for number, name in enumerate(LEVEL_NAMES):
+        own = np.sort(life_ns[level == number])
+        if not own.size:
+            continue
+        picked = np.unique(np.linspace(0, own.size - 1, _LIFE_POINTS).astype(np.int64))
+        ax.plot(
+            np.maximum(own[picked], 1) / 1e6,
+            100 * (picked + 1) / own.size,
+            color=_COLOURS[number],
+            label=f"{name} ({own.size:,})",
+            drawstyle="steps-post",
+        )
+    ax.set_title("Lifetimes of pages allocated and freed in it", loc="left")
+    ax.set_xlabel("recorded time in ms")
+    ax.set_ylabel("% that lived no longer")
+    ax.set_ylim(0, 100)
+    if life_ns.size:
+        _log_axis(ax, subs=(1,))
+        ax.legend(loc="lower right", frameon=False)
+
+
+def _burst_panel(ax: Axes, trace: Trace) -> None:
+    """How many of the frees come in bursts of which size."""
+    sizes = burst_sizes(trace)
+    ax.set_title(
+        f"Bursts of frees on one CPU (gaps up to {BURST_GAP_NS / 1e3:,.0f} us)", loc="left"
+    )
+    ax.set_xlabel("frees in the burst")
+    ax.set_ylabel("% of all frees")
+    if not sizes.size:
+        return
+    bins = np.arange(int(np.log2(sizes.max())) + 1)
+    shares = np.bincount(np.log2(sizes).astype(np.int64), weights=sizes, minlength=len(bins))
+    ax.bar(bins, 100 * shares / sizes.sum(), width=0.9, color=_COLOURS[2], zorder=2)
+    ax.set_xticks(
+        bins,
+        [f"{1 << b}" if b == 0 else f"{1 << b:,}-{(2 << b) - 1:,}" for b in bins],
+        rotation=0 if len(bins) < 7 else 30,
+    )
 
 
 def check_target(target: str | os.PathLike[str]) -> str:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The trace file, the CSV importer and the shipped recordings."""
+"""The trace file and the shipped recordings."""
 
 import dataclasses
-import gzip
 import hashlib
 import json
-import lzma
 import os
 import struct
 import tracemalloc
@@ -19,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpkeys_bench.errors import TraceError
-from kpkeys_bench.workloads.import_csv import import_csv
 from kpkeys_bench.workloads.ops import ALLOC, FREE, OP_DTYPE, PGD, PMD, PTE, PUD, check_ops
+from kpkeys_bench.workloads.recording import import_recording
 from kpkeys_bench.workloads.trace import (
     MAX_OPS,
     Trace,
@@ -49,7 +47,7 @@ def import_text(
 ) -> Trace:
     path = folder / "events.csv"
     path.write_text(text)
-    return import_csv(path, page_size=page_size, name=name, source=source)
+    return import_recording([path], page_size=page_size, name=name, source=source)
 
 
 def in_csv(*rows: str) -> str:
@@ -73,141 +71,10 @@ def contents(trace: Trace) -> tuple[object, ...]:
     return trace.ops.tolist(), trace.ts_ns.tolist(), *rest
 
 
-# Importer
-
-
-def test_import_gives_lowest_free_slots_and_a_prologue_for_pages_from_before(tiny: Trace) -> None:
-    assert tiny.ops.tolist() == [
-        (0, ALLOC, 0, PTE, 0),  # the prologue: pfn 90
-        (1, ALLOC, 0, PGD, 0),
-        (2, ALLOC, 0, PTE, 1),
-        (0, FREE, 1, PTE, 0),
-        (2, FREE, 1, PTE, 1),
-        (0, ALLOC, 0, PMD, 0),
-        (0, FREE, 0, PMD, 0),
-    ]
-    assert tiny.ts_ns.tolist() == [1000, 1000, 2000, 2000, 5000, 6000, 9000]
-    assert (tiny.nr_pre, tiny.nr_slots, tiny.live_end, tiny.duration_ns) == (1, 3, 1, 8000)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".csv.xz", ".csv.gz"])
-def test_import_compressed_equals_plain(tiny: Trace, tmp_path: Path, suffix: str) -> None:
-    plain = EVENTS.encode()
-    packed = {".csv": plain, ".csv.xz": lzma.compress(plain), ".csv.gz": gzip.compress(plain)}
-    path = tmp_path / f"again{suffix}"
-    path.write_bytes(packed[suffix])
-    again = import_csv(path, page_size=4096, name="tiny", source="a test")
-    assert contents(again) == contents(tiny)
-
-
-def test_import_columns_in_another_order_without_pid_and_comm_equals_plain(
-    tiny: Trace, tmp_path: Path
-) -> None:
-    rows = [line.rsplit(",", 6) for line in EVENTS.splitlines()]
-    text = "".join(
-        f"{r[-1]},{r[-2]},{r[-3]},{r[-4]},{','.join(r[0].split(',')[:2])}\n" for r in rows
-    )
-    assert contents(import_text(tmp_path, text)) == contents(tiny)
+# Recordings
 
 
 A = "1,0,1,sh,alloc,PTE,7,__pte_alloc"
-
-
-@pytest.mark.parametrize(
-    ("rows", "line", "message"),
-    [
-        ([A, "2,0,1,sh,split,PTE,7,x"], 3, "op 'split' is not alloc or free"),
-        ([A, "2,0,1,sh,alloc,PMD,7,x"], 3, "alloc of pfn 7, which is live"),
-        ([A, "2,0,1,sh,free,PTE,8,x"], 3, "free of pfn 8, which is not live"),
-        ([A, "2,0,1,sh,free,PTE,7,x", "3,0,1,sh,free,PTE,7,x"], 4, "free of pfn 7, which is not"),
-        ([A, "2,0,1,sh,free,PTE,7,x", "3,0,1,sh,free,PRE,7,x"], 4, "free of pfn 7, which is not"),
-        ([A, "2,0,1,sh,free,PMD,7,x"], 3, "free of pfn 7 as 'PMD', allocated as PTE"),
-        (["1,0,1,sh,alloc,PRE,7,x"], 2, "level 'PRE' of an alloc"),
-        ([A, "0,0,1,sh,free,PTE,7,x"], 3, "ts_ns 0 runs backwards, the line before has 1"),
-        ([A, "x,0,1,sh,free,PTE,7,x"], 3, "ts_ns 'x'.* is not a number"),
-        ([A, "2,0,1,sh,free,PTE"], 3, "6 fields where the header line has 8"),
-        (["-1,0,1,sh,alloc,PTE,7,x"], 2, "ts_ns -1 or cpu 0 is outside"),
-        (["1,256,1,sh,alloc,PTE,7,x"], 2, "ts_ns 1 or cpu 256 is outside"),
-        ([A, "2,0,1," + "c" * 4096 + ",free,PTE,7,x"], 3, "4 fields"),
-    ],
-)
-def test_import_bad_row_names_file_line_and_value(
-    tmp_path: Path, rows: list[str], line: int, message: str
-) -> None:
-    with pytest.raises(TraceError, match=message) as caught:
-        import_text(tmp_path, in_csv(*rows))
-    assert f"events.csv:{line}: " in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("column", ["ts_ns", "cpu", "op", "level", "pfn", "caller"])
-def test_import_missing_column_is_named(tmp_path: Path, column: str) -> None:
-    with pytest.raises(TraceError, match=rf"events\.csv:1: column '{column}' is missing"):
-        import_text(tmp_path, EVENTS.replace(column, "other", 1))
-
-
-@pytest.mark.parametrize("text", ["", in_csv()])
-def test_import_without_events_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(TraceError, match=r"events\.csv:.*(column 'ts_ns' is missing|no events)"):
-        import_text(tmp_path, text)
-
-
-def test_import_more_events_than_limit_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kpkeys_bench.workloads.import_csv.MAX_OPS", 5)
-    with pytest.raises(TraceError, match=r"events\.csv:7: more than 5 events"):
-        import_text(tmp_path, EVENTS)
-
-
-XZ, GZ = lzma.compress(EVENTS.encode()), gzip.compress(EVENTS.encode())
-
-
-@pytest.mark.parametrize(
-    ("suffix", "data"),
-    [
-        (".xz", XZ[:-9]),
-        (".xz", EVENTS.encode()),
-        (".gz", GZ[:-9]),
-        (".gz", EVENTS.encode()),
-        (".gz", GZ[:10] + b"\xff" * 40),
-    ],
-    ids=["xz cut", "not xz", "gz cut", "not gz", "gz damaged"],
-)
-def test_import_damaged_compressed_file_is_refused(
-    tmp_path: Path, suffix: str, data: bytes
-) -> None:
-    path = tmp_path / f"bad.csv{suffix}"
-    path.write_bytes(data)
-    with pytest.raises(TraceError, match=r"bad\.csv.*: cannot read"):
-        import_csv(path, page_size=4096, name="bad", source="a test")
-
-
-def test_import_quote_that_never_closes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"events\.csv:\d+: field larger than field limit"):
-        import_text(tmp_path, in_csv('1,0,1,"sh', *["c" * 4000] * 40))
-
-
-def test_import_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"none\.csv: cannot read"):
-        import_csv(tmp_path / "none.csv", page_size=4096, name="none", source="a test")
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("page_size", 8192),
-        ("name", ""),
-        ("name", "n" * 65),
-        ("source", "two\nlines"),
-        ("source", "\ud800"),
-    ],
-)
-def test_import_bad_argument_is_refused_with_its_value(
-    tmp_path: Path, argument: str, value: object
-) -> None:
-    with pytest.raises(TraceError, match=r"events\.csv: (page size 8192|name|source)"):
-        import_text(tmp_path, EVENTS, **{argument: value})  # type: ignore[arg-type]
 
 
 class Row(NamedTuple):
@@ -331,6 +198,7 @@ def test_info_tiny_trace_has_the_figures_counted_by_hand(tiny: Trace) -> None:
     info = trace_info(tiny)
     sha256 = info.pop("workload_sha256")  # type: ignore[misc]
     assert sha256 == tiny.workload_sha256
+    assert info.pop("integrity")["counts"]["never_freed"] == 1  # type: ignore[misc]
     life = {"p10": 3000, "p50": 3000, "p90": 3000, "p99": 3000}
     assert info == {
         "name": "tiny",
@@ -342,21 +210,35 @@ def test_info_tiny_trace_has_the_figures_counted_by_hand(tiny: Trace) -> None:
         "pre_pages": 1,
         "slots": 3,
         "peak_live": 3,
+        "mean_live": (2 * 4000 + 1 * 1000 + 2 * 3000) / 8000,
         "live_end": 1,
         "level_share": {"PTE": 1 / 3, "PMD": 1 / 3, "PUD": 0.0, "PGD": 1 / 3},
         "lifetime_ns": {"all": life, "PTE": life, "PMD": life},
-        "free_bursts": {"gap_ns": 200_000, "count": 2, "mean": 1.5, "max": 2},
+        "free_bursts": {
+            "gap_ns": 200_000,
+            "count": 2,
+            "mean": 1.5,
+            "max": 2,
+            "p50": 1,
+            "p90": 2,
+            "p99": 2,
+        },
         "cross_cpu_frees": 1,
         "duration_ns": 8000,
         "allocs_per_s": pytest.approx(3 / 8e-6),
         "frees_per_s": pytest.approx(3 / 8e-6),
+        # no two events of a kind in one of 100 windows of 80 ns
+        "busiest_allocs_per_s": pytest.approx(1 / 80e-9),
+        "busiest_frees_per_s": pytest.approx(1 / 80e-9),
     }
 
 
 def test_info_trace_of_one_event_has_no_rates_lifetimes_or_bursts(tmp_path: Path) -> None:
     info = trace_info(import_text(tmp_path, in_csv(A)))
     assert (info["allocs_per_s"], info["frees_per_s"], info["lifetime_ns"]) == (None, None, {})
-    assert info["free_bursts"] == {"gap_ns": 200_000, "count": 0, "mean": 0.0, "max": 0}
+    bursts = {"count": 0, "mean": 0.0, "max": 0, "p50": 0, "p90": 0, "p99": 0}
+    assert info["free_bursts"] == {"gap_ns": 200_000} | bursts
+    assert info["mean_live"] == 1.0
 
 
 def test_info_lifetimes_are_nearest_rank_percentiles(tmp_path: Path) -> None:
@@ -383,7 +265,11 @@ def test_save_tiny_trace_has_the_documented_layout(tiny: Trace, tiny_path: Path)
     meta_bytes, payload_bytes, sha256 = fields[9:]
     assert fields[:9] == (b"\x89KPT\r\n\x1a\n", 1, 4096, 7, 3, 1, 1, 1000, 8000)
     assert len(data) == 88 + meta_bytes + payload_bytes + 4
-    assert json.loads(data[88 : 88 + meta_bytes]) == {"name": "tiny", "source": "a test"}
+    meta = json.loads(data[88 : 88 + meta_bytes])
+    assert (meta.pop("name"), meta.pop("source")) == ("tiny", "a test")
+    assert list(meta) == ["integrity"]
+    assert sorted(meta["integrity"]) == ["counts", "first", "format", "origin"]
+    assert meta["integrity"]["counts"]["pre_frees"] == 1
     raw = zlib.decompress(data[88 + meta_bytes : -4])
     assert sha256 == hashlib.sha256(struct.pack("<II", 4096, 1000) + raw).digest()
     assert sha256.hex() == tiny.workload_sha256
@@ -548,11 +434,31 @@ def test_load_lying_header_is_refused(
         b"[" * 65536,
         b'{"name": "tiny", "source": "' + b"x" * 5000 + b'"}',
         b'{"name": ' + b"1" * 60000 + b"}",
+        b'{"name": "tiny", "source": "x", "integrity": []}',
+        *(
+            b'{"name": "tiny", "source": "x", "integrity": {%s}}' % body
+            for body in (
+                b"",
+                b'"format": "csv", "origin": "csv", "counts": {}',
+                b'"format": "csv", "origin": "csv", "counts": [], "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {"a": -1}, "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {"a": true}, "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {"a": 1e3}, "first": {}',
+                b'"format": "x", "origin": "x", "counts": {"a": 18446744073709551616}, "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {"A b": 1}, "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {}, "first": {"a": "two\\nlines"}',
+                b'"format": "csv", "origin": 7, "counts": {}, "first": {}',
+                b'"format": "csv", "origin": "csv", "counts": {}, "first": {}, "more": 1',
+                b'"format": "csv", "origin": "csv", "first": {}, "counts": {'
+                + b", ".join(b'"c%d": 1' % i for i in range(65))
+                + b"}",
+            )
+        ),
     ],
 )
 def test_load_bad_metadata_is_refused(tiny_path: Path, meta: bytes) -> None:
     forge(tiny_path, meta=meta)
-    assert_refused(tiny_path, "metadata|name|source")
+    assert_refused(tiny_path, "metadata|name|source|integrity")
 
 
 def raw_of(*records: tuple[int, int, int, int, int, int]) -> bytes:

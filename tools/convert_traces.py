@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kpkeys_bench.errors import TraceError
-from kpkeys_bench.workloads.import_csv import import_csv
+from kpkeys_bench.workloads.recording import import_recording
 from kpkeys_bench.workloads.trace import SUFFIX, TraceInfo, load_trace, save_trace, trace_info
 
 OUT: Final = Path(__file__).parents[1] / "kpkeys_bench" / "workloads" / "traces"
@@ -46,8 +46,9 @@ def convert(folder: Path, name: str) -> TraceInfo:
     """Convert and verify one recording; return its summary."""
     pages = 16 if name.endswith("_16k") else 4
     machine = MACHINE.format(pages=f"{pages}K", method=BOOT_METHOD if name == "boot" else METHOD)
-    trace = import_csv(
-        folder / f"{name}.csv.xz",
+    trace = import_recording(
+        [folder / f"{name}.csv.xz"],
+        strict=True,
         page_size=pages * 1024,
         name=name,
         source=f"{WORKLOADS[name]}. {machine}",

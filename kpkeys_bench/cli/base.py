@@ -34,6 +34,11 @@ Command = Callable[..., Any]
 
 
 def count(_: click.Context, __: click.Parameter, value: str) -> int:
+    """An option that is a number of operations."""
+    return whole_number(value)
+
+
+def whole_number(value: str) -> int:
     """A number of operations: ``1000000``, ``500k``, ``10M``."""
     digits, factor = value.strip().replace("_", "").lower(), 1
     for suffix, power in (("k", 10**3), ("m", 10**6), ("g", 10**9)):

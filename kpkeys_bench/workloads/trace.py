@@ -9,12 +9,13 @@ import hashlib
 import importlib.resources
 import json
 import os
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypedDict
+from typing import Any, BinaryIO, Final, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +41,17 @@ MAX_TS_NS: Final = 1 << 61
 MAX_META_BYTES: Final = 1 << 16
 MAX_NAME_CHARS: Final = 64
 MAX_SOURCE_CHARS: Final = 4096
+MAX_COUNT: Final = (1 << 64) - 1
+MAX_COUNTS: Final = 64
 BURST_GAP_NS: Final = 200_000
 """Frees on one CPU that are at most this far apart in recorded time are one burst."""
 
+RATE_WINDOWS: Final = 100
+"""The busiest rates are those of a hundredth of the duration."""
+
 _HEADER: Final = struct.Struct("<8sIIQIIIIQII32s")  # of _Header
 _CRC: Final = struct.Struct("<I")
+_NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _RECORD: Final = np.dtype([("dt", "<u8"), ("op", OP_DTYPE)])
 # No deflate stream expands further: 258 bytes from 2 bits.
 _DEFLATE_MAX_RATIO: Final = 1032
@@ -65,6 +72,48 @@ class _Header(NamedTuple):
     sha256: bytes
 
 
+@dataclass(frozen=True)
+class Integrity:
+    """What the import of a recording counted: kept in the file, shown by ``trace info``.
+
+    Attributes
+    ----------
+    format, origin : str
+        Which text it was, and what its events were taken from: short lower-case names.
+    counts : dict of str to int
+        How often what was found; ``docs/traces.md`` says what each means.
+    first : dict of str to str
+        File and line where it was found first, for some of `counts`.
+
+    Raises
+    ------
+    TraceError
+        If a name, a number or a text is not what a file may hold.
+    """
+
+    format: str
+    origin: str
+    counts: dict[str, int]
+    first: dict[str, str]
+
+    def __post_init__(self) -> None:
+        names: tuple[object, ...] = (self.format, self.origin, *self.counts, *self.first)
+        if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+            raise TraceError("integrity has a name that is not of a-z, 0-9, _ and -")
+        if not all(
+            type(count) is int and 0 <= count <= MAX_COUNT for count in self.counts.values()
+        ):
+            raise TraceError(f"integrity has a count outside 0 to {MAX_COUNT}")
+        places: list[object] = list(self.first.values())
+        if not all(
+            isinstance(at, str) and len(at) <= MAX_SOURCE_CHARS and at.isprintable()
+            for at in places
+        ):
+            raise TraceError("integrity has a place that is not one printable line")
+        if max(len(self.counts), len(self.first)) > MAX_COUNTS:
+            raise TraceError(f"integrity has more than {MAX_COUNTS} counts")
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A recorded sequence of PTP allocations and frees, valid by construction.
@@ -78,13 +127,16 @@ class Trace:
     nr_pre : int
         The first `nr_pre` operations are the prologue: ALLOCs of pages that were allocated before
         the recording began and freed in it. Their level is not known (PTE is written) nor their
-        CPU (0); their time is that of the first recorded event.
+        CPU (0); their time is that of the first recorded event. A slice's has all pages that are
+        live at its start, with level and CPU.
     page_size : int
         In bytes: 4096, 16384 or 65536.
     name : str
         Short name, as the file's stem.
     source : str
         One line: machine, kernel, how it was recorded and how far its times can be trusted.
+    integrity : Integrity, optional
+        What the import of the recording counted, if it kept that.
 
     Raises
     ------
@@ -98,6 +150,7 @@ class Trace:
     page_size: int
     name: str
     source: str
+    integrity: Integrity | None = None
 
     def __post_init__(self) -> None:
         for field in ("ops", "ts_ns"):
@@ -142,12 +195,18 @@ class Percentiles(TypedDict):
 
 
 class Bursts(TypedDict):
-    """Runs of frees on one CPU with gaps of at most `gap_ns` of recorded time."""
+    """Runs of frees on one CPU with gaps of at most `gap_ns` of recorded time.
+
+    The percentiles are sizes of bursts, nearest rank; 0 without a burst.
+    """
 
     gap_ns: int
     count: int
     mean: float
     max: int
+    p50: int
+    p90: int
+    p99: int
 
 
 class TraceInfo(TypedDict):
@@ -162,6 +221,7 @@ class TraceInfo(TypedDict):
     pre_pages: int
     slots: int
     peak_live: int
+    mean_live: float
     live_end: int
     level_share: dict[str, float]
     lifetime_ns: dict[str, Percentiles]
@@ -170,7 +230,10 @@ class TraceInfo(TypedDict):
     duration_ns: int
     allocs_per_s: float | None
     frees_per_s: float | None
+    busiest_allocs_per_s: float | None
+    busiest_frees_per_s: float | None
     workload_sha256: str
+    integrity: dict[str, Any] | None
 
 
 def load_trace(path: str | os.PathLike[str]) -> Trace:
@@ -219,8 +282,15 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     ts_unit_ns, raw = _encode(trace)
-    texts = {"name": trace.name, "source": trace.source}
+    texts: dict[str, Any] = {"name": trace.name, "source": trace.source}
+    if trace.integrity is not None:
+        texts["integrity"] = asdict(trace.integrity)
     meta = json.dumps(texts, ensure_ascii=False).encode()
+    if len(meta) > MAX_META_BYTES:
+        raise TraceError(
+            f"{path}: {len(meta)} bytes of name, source and integrity, the limit is"
+            f" {MAX_META_BYTES}; shorten the source"
+        )
     payload = zlib.compress(raw, 9)
     header = _Header(
         magic=MAGIC,
@@ -262,7 +332,9 @@ def trace_info(trace: Trace) -> TraceInfo:
     TraceInfo
         ``level_share`` (of the recorded allocations, sums to 1) has all four levels;
         ``lifetime_ns`` has ``all`` and each level that has a page both allocated and freed by the
-        trace. Rates are per second of recorded time, None if the trace has no duration.
+        trace. Rates are per second of recorded time, None if the trace has no duration; the
+        busiest ones are those of the best of `RATE_WINDOWS` equal parts of it. ``mean_live`` is
+        over time.
     """
     ops, ts_ns, nr_pre = trace.ops, trace.ts_ns, trace.nr_pre
     is_free = ops["kind"] == FREE
@@ -276,6 +348,7 @@ def trace_info(trace: Trace) -> TraceInfo:
         name: life_ns[level == number] for number, name in enumerate(LEVEL_NAMES)
     }
     seconds = trace.duration_ns / 1e9
+    live = live_curve(trace)
     return {
         "name": trace.name,
         "source": trace.source,
@@ -285,20 +358,56 @@ def trace_info(trace: Trace) -> TraceInfo:
         "frees": frees,
         "pre_pages": nr_pre,
         "slots": trace.nr_slots,
-        "peak_live": int(np.cumsum(np.where(is_free, -1, 1)).max()),
+        "peak_live": int(live.max()),
+        "mean_live": float(live[:-1] @ np.diff(ts_ns) / trace.duration_ns)
+        if seconds
+        else float(live[-1]),
         "live_end": trace.live_end,
         "level_share": {
             name: int(count) / max(allocs, 1)
             for name, count in zip(LEVEL_NAMES, levels, strict=True)
         },
         "lifetime_ns": {name: _percentiles(life) for name, life in lives.items() if life.size},
-        "free_bursts": _bursts(ops["cpu"][is_free], ts_ns[is_free]),
+        "free_bursts": _bursts(burst_sizes(trace)),
         "cross_cpu_frees": int(np.count_nonzero(ops["cpu"][alloc_at] != ops["cpu"][free_at])),
         "duration_ns": trace.duration_ns,
         "allocs_per_s": allocs / seconds if seconds else None,
         "frees_per_s": frees / seconds if seconds else None,
+        "busiest_allocs_per_s": _busiest(trace, ALLOC),
+        "busiest_frees_per_s": _busiest(trace, FREE),
         "workload_sha256": trace.workload_sha256,
+        "integrity": None if trace.integrity is None else asdict(trace.integrity),
     }
+
+
+def live_curve(trace: Trace) -> npt.NDArray[np.int64]:
+    """Live pages after each operation, ``(n,)``; the prologue counts one by one."""
+    return np.cumsum(np.where(trace.ops["kind"] == FREE, -1, 1))
+
+
+def page_lives(trace: Trace) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Level, and recorded time from ALLOC to FREE in ns, of each page that has both."""
+    alloc_at, free_at = _pair(trace)
+    return trace.ops["level"][alloc_at], trace.ts_ns[free_at] - trace.ts_ns[alloc_at]
+
+
+def burst_sizes(trace: Trace) -> npt.NDArray[np.int64]:
+    """Frees in each run of frees on one CPU with gaps of at most `BURST_GAP_NS`."""
+    is_free = trace.ops["kind"] == FREE
+    cpu, ts_ns = trace.ops["cpu"][is_free], trace.ts_ns[is_free]
+    if not len(cpu):
+        return np.zeros(0, np.int64)
+    by_cpu = np.argsort(cpu, kind="stable")
+    cpu, ts_ns = cpu[by_cpu], ts_ns[by_cpu]
+    begins = np.flatnonzero((cpu[1:] != cpu[:-1]) | (np.diff(ts_ns) > BURST_GAP_NS)) + 1
+    return np.diff(begins, prepend=0, append=len(cpu))
+
+
+def window_counts(trace: Trace, kind: int, windows: int) -> npt.NDArray[np.int64]:
+    """Recorded events of a kind in equal parts of the duration, ``(windows,)``."""
+    ts_ns = trace.ts_ns[trace.nr_pre :][trace.ops["kind"][trace.nr_pre :] == kind]
+    at = (ts_ns - trace.ts_ns[0]) * (windows / max(trace.duration_ns, 1))
+    return np.bincount(np.minimum(at.astype(np.int64), windows - 1), minlength=windows)
 
 
 def shipped_traces() -> dict[str, Path]:
@@ -376,7 +485,15 @@ def _read(file: BinaryIO) -> Trace:
     ):
         raise TraceError("has metadata without the strings name and source")
     ops, ts_ns = _decode(header, body[header.meta_bytes :])
-    trace = Trace(ops, ts_ns, header.nr_pre, header.page_size, meta["name"], meta["source"])
+    trace = Trace(
+        ops,
+        ts_ns,
+        header.nr_pre,
+        header.page_size,
+        meta["name"],
+        meta["source"],
+        _integrity(meta.get("integrity")),
+    )
     said = (header.nr_slots, header.live_end, header.duration_ns)
     found = (trace.nr_slots, trace.live_end, trace.duration_ns)
     if said != found:
@@ -384,6 +501,18 @@ def _read(file: BinaryIO) -> Trace:
             f"says slots, live at the end, duration {said} where the operations give {found}"
         )
     return trace
+
+
+def _integrity(meta: object) -> Integrity | None:
+    """Return what the metadata has of it; whatever it is, it is checked."""
+    if meta is None:
+        return None
+    keys = ("format", "origin", "counts", "first")
+    if not isinstance(meta, dict) or sorted(meta) != sorted(keys):
+        raise TraceError(f"has metadata whose integrity is not an object of {', '.join(keys)}")
+    if not isinstance(meta["counts"], dict) or not isinstance(meta["first"], dict):
+        raise TraceError("has metadata whose integrity counts are no objects")
+    return Integrity(**meta)
 
 
 def _check_header(packed: bytes, file_bytes: int) -> _Header:
@@ -455,14 +584,22 @@ def _percentiles(life_ns: npt.NDArray[np.int64]) -> Percentiles:
     return {"p10": p10, "p50": p50, "p90": p90, "p99": p99}
 
 
-def _bursts(cpu: npt.NDArray[np.uint8], ts_ns: npt.NDArray[np.int64]) -> Bursts:
-    by_cpu = np.argsort(cpu, kind="stable")
-    cpu, ts_ns = cpu[by_cpu], ts_ns[by_cpu]
-    begins = np.flatnonzero((cpu[1:] != cpu[:-1]) | (np.diff(ts_ns) > BURST_GAP_NS)) + 1
-    sizes = np.diff(begins, prepend=0, append=len(cpu))
+def _bursts(sizes: npt.NDArray[np.int64]) -> Bursts:
+    some = sizes if len(sizes) else np.zeros(1, np.int64)
+    p50, p90, p99 = np.percentile(some, (50, 90, 99), method="inverted_cdf").tolist()
     return {
         "gap_ns": BURST_GAP_NS,
-        "count": len(sizes) if len(cpu) else 0,
-        "mean": float(sizes.mean()),
-        "max": int(sizes.max()),
+        "count": len(sizes),
+        "mean": float(some.mean()),
+        "max": int(some.max()),
+        "p50": p50,
+        "p90": p90,
+        "p99": p99,
     }
+
+
+def _busiest(trace: Trace, kind: int) -> float | None:
+    if not trace.duration_ns:
+        return None
+    most = int(window_counts(trace, kind, RATE_WINDOWS).max())
+    return most / (trace.duration_ns / 1e9 / RATE_WINDOWS)
