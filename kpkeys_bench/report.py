@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kpkeys_bench.results import SPLITS, Results
+from kpkeys_bench.workloads.fitted import shipped_models
+from kpkeys_bench.workloads.presets import PRESETS
 from kpkeys_bench.workloads.workload import GENERATORS
 
 #: Columns of the comparison: result column, heading, how to print it.
@@ -105,7 +107,8 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
     pba = runs[runs["allocator"] == "pba"]
     if pba["strategy"].nunique() < 2:
         return []
-    kind = pba["workload"].str.partition(":")[0].isin(GENERATORS)
+    made = {*GENERATORS, *shipped_models(), *PRESETS}
+    kind = pba["workload"].str.partition(":")[0].isin(made)
     kind = kind.map({True: "generator", False: "recording"})
     lines = []
     for (what, state), group in pba.groupby([kind, "state"], sort=False):

@@ -24,6 +24,8 @@ from kpkeys_bench.cli.trace import trace
 from kpkeys_bench.errors import KpbError
 from kpkeys_bench.report import key_value_table, plain_table
 from kpkeys_bench.strategy import ALLOCATOR_HELP
+from kpkeys_bench.workloads.fitted import load_model, shipped_models
+from kpkeys_bench.workloads.presets import PRESETS
 from kpkeys_bench.workloads.trace import load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import GENERATOR_HELP
 
@@ -50,8 +52,10 @@ def info(*, json_file: str | None, csv_file: str | None) -> None:
 @click.command("list")
 @outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
-    """Allocators, recordings and generators by name."""
+    """Allocators, recordings, generators, fitted models and presets by name."""
     check_outputs(json_file, csv_file)
+    fitted = {name: load_model(path).help for name, path in shipped_models().items()}
+    presets = {name: preset.help for name, preset in PRESETS.items()}
     recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
     rows = [
         {"kind": kind, "name": name, "what": what}
@@ -59,6 +63,8 @@ def list_names(*, json_file: str | None, csv_file: str | None) -> None:
             ("allocator", ALLOCATOR_HELP),
             ("recording", recordings),
             ("generator", GENERATOR_HELP),
+            ("fitted", fitted),
+            ("preset", presets),
         )
         for name, what in things.items()
     ]
