@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
 from kpkeys_bench.boot_report import size_names, title
@@ -16,15 +17,24 @@ from kpkeys_bench.report import median_of_repeats, with_labels
 from kpkeys_bench.results import SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     from kpkeys_bench.boot import Boot
+    from kpkeys_bench.workloads.distance import Ints
 
 #: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#444444")
 _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_FEATURES: Final = {
+    "life_PTE": "Life of PTE tables, operations",
+    "alloc_burst": "Allocations in a row on a CPU",
+    "free_burst": "Frees in a row on a CPU",
+    "live": "Live tables",
+}
 _NEEDED: Final = (
     "allocator",
     "refill_orders",
@@ -265,6 +275,44 @@ def _few_ticks() -> MaxNLocator:
     from matplotlib.ticker import MaxNLocator as Locator  # noqa: PLC0415
 
     return Locator(5, integer=True)
+
+
+def distance_figure(
+    samples: Mapping[str, tuple[Mapping[str, Ints], Mapping[str, Ints]]], model: str
+) -> Figure:
+    """Distribution functions of recordings and of a fitted model, a row per recording.
+
+    Parameters
+    ----------
+    samples : mapping
+        Of each recording by name, the features that `kpkeys_bench.match.sampled` finds.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    matplotlib Figure
+        A column for each of `_FEATURES`; the recording is drawn solid, the model dashed.
+    """
+    figure = _pyplot_figure(1.5 * len(samples))
+    grid = figure.subplots(len(samples), len(_FEATURES), squeeze=False, sharex="col", sharey=True)
+    for row, (name, sides) in zip(grid, samples.items(), strict=True):
+        for ax, (feature, heading) in zip(row, _FEATURES.items(), strict=True):
+            for values, label, colour, style in (
+                (sides[0][feature], "recording", _COLOURS[0], "-"),
+                (sides[1][feature], model, _COLOURS[4], "--"),
+            ):
+                if len(values):
+                    x, count = np.unique(values, return_counts=True)
+                    share = np.cumsum(count) / len(values)
+                    ax.step(x, share, style, color=colour, lw=1.4, label=label, where="post")
+            ax.set_xscale("log", base=2)
+            ax.grid(visible=True, color="#dddddd", lw=0.6)
+            if ax in grid[0]:
+                ax.set_title(heading, loc="left", fontsize=9)
+        row[0].set_ylabel(name.replace(", ", "\n"), fontsize=8)
+    grid[0][0].legend(fontsize=7, loc="upper left")
+    return figure
 
 
 def check_target(target: str | os.PathLike[str]) -> str:
