@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kpkeys_bench import ConfigError
 from kpkeys_bench.match import JUDGED, TOLERANCE, HeldBack, copies_for, held_back, match
 from kpkeys_bench.workloads.fit import find_groups, fit, halves
-from kpkeys_bench.workloads.fitted import dump_model, load_model, shipped_models
+from kpkeys_bench.workloads.fitted import FittedWorkload, dump_model, load_model, shipped_models
 from kpkeys_bench.workloads.loop import amplify
 from kpkeys_bench.workloads.ops import ALLOC, FREE, OP_DTYPE, check_ops
 from kpkeys_bench.workloads.trace import BURST_GAP_NS, Trace, load_trace, shipped_traces
@@ -102,6 +102,14 @@ def test_groups_are_what_a_slow_search_finds(trace):
     assert sorted(groups.crossed[groups.tables == 1].tolist()) == sorted(alone)
 
 
+@settings(max_examples=100, deadline=None)
+@given(trace=traces())
+def test_any_recording_can_be_fitted_and_its_model_replayed(trace):
+    workload = FittedWorkload(fit([trace], "mine"), {}, 3.0)
+    ops = np.concatenate([made.copy() for made, _ in workload.batches(2000, 1)])
+    check_ops(ops, workload.nr_slots)
+
+
 def test_groups_of_a_recording_that_anyone_can_read():
     # two tables that CPU 0 allocates and CPU 1 frees together; one that lives for two operations
     trace = made_of(
@@ -178,6 +186,12 @@ def test_fit_of_two_recordings_gives_each_half_of_the_operations():
     assert ops[0] == pytest.approx(ops[1], rel=0.02)
     level = fit([one], "x").mean_live + fit([other], "x").mean_live
     assert both.mean_live == pytest.approx(level, rel=0.02)
+
+
+def test_fit_of_too_many_recordings_is_refused():
+    names = ("boot", "compile", "redis", "many", "mmap", "forkexec")
+    with pytest.raises(ConfigError, match="fit to fewer recordings"):
+        fit([TRACES[name] for name in names], "x")
 
 
 def test_fit_of_different_page_sizes_is_refused():

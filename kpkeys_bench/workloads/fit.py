@@ -18,6 +18,7 @@ from kpkeys_bench.errors import ConfigError
 from kpkeys_bench.geometry import PAGE_SHIFTS
 from kpkeys_bench.workloads.fitted import (
     BORN_UNITS,
+    MAX_CLASSES,
     MAX_LIFE_OPS,
     NR_PLACES,
     NR_QUANTILES,
@@ -243,6 +244,11 @@ def fit(
         scale = WEIGHT_OPS * share / groups.period if len(traces) > 1 else 1.0
         classes += [_class(groups, members, share, scale) for members in _classes_of(groups)]
         on.append(FittedOn(whole.name, whole.workload_sha256, part, trace.nr_ops - trace.nr_pre))
+    if len(classes) > MAX_CLASSES:
+        raise ConfigError(
+            f"model {name!r}: {len(classes)} classes of {len(traces)} recordings: a model has at "
+            f"most {MAX_CLASSES}, so fit to fewer recordings at once"
+        )
     shift = traces[0].page_size.bit_length() - 1
     return Model(
         name=name,
