@@ -18,6 +18,8 @@ from kpkeys_bench.experiment import Setup, compare
 from kpkeys_bench.machine import Machine
 from kpkeys_bench.results import csv_text
 from kpkeys_bench.strategy import Strategy
+from kpkeys_bench.workloads.fitted import shipped_models
+from kpkeys_bench.workloads.presets import PRESETS
 from kpkeys_bench.workloads.workload import GENERATORS, Workload, parse_workload
 
 Note = Callable[[str], None]
@@ -67,7 +69,7 @@ class _Generate:
         pass
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("generator", [*GENERATORS, *shipped_models(), *PRESETS])
 def bench_generate_to_replay(
     benchmark: Benchmark, setup: Setup, note: Note, generator: str
 ) -> None:

@@ -15,6 +15,7 @@ SOURCES = [
     "csrc/kpb_api.c",
     "csrc/lab/clock.c",
     "csrc/lab/door.c",
+    "csrc/lab/fitted.c",
     "csrc/lab/gen.c",
     "csrc/lab/hist.c",
     "csrc/lab/host.c",

@@ -251,6 +251,10 @@ struct kpb_region {
 #define KPB_MSG_BYTES 512
 #define KPB_NR_GEN_PARAMS 4
 #define KPB_MAX_SLOTS 67108864
+#define KPB_FIT_CLASSES 64
+#define KPB_FIT_QUANTILES 17
+#define KPB_FIT_PLACES 8
+#define KPB_FIT_LEVELS 4
 
 #define KPB_DEFAULT_POSSIBLE_CPUS 512
 #define KPB_MAX_POSSIBLE_CPUS 4096
@@ -618,6 +622,33 @@ struct kpb_clock_info {
 /* State of a synthetic workload; kpb_gen_fill() continues it. */
 struct kpb_gen;
 
+/*
+ * Groups of tables that are freed in one burst: quantiles 0, 1/16, ... 1 of how
+ * many tables there are (in 1/256), how long the first lives (in operations),
+ * and at which part of that life the others are allocated (in 1/65536). Levels,
+ * PTE first, are weights for each eighth of a group in order of allocation.
+ */
+struct kpb_fit_class {
+	uint32_t weight;	/* groups of the class in each round */
+	uint32_t cross_cpu_64k; /* share that another CPU frees, in 1/65536 */
+	uint32_t jitter_64k; /* part of its time in which a group may begin */
+	uint64_t tables_256[KPB_FIT_QUANTILES];
+	uint64_t life_ops[KPB_FIT_QUANTILES];
+	uint32_t born_64k[KPB_FIT_QUANTILES];
+	uint32_t level_weight[KPB_FIT_PLACES][KPB_FIT_LEVELS];
+};
+
+/* A fitted workload. */
+struct kpb_fit {
+	uint32_t nr_classes;
+	uint32_t nr_cpus;
+	uint32_t nr_slots; /* no more live tables than that */
+	struct kpb_fit_class classes[KPB_FIT_CLASSES];
+};
+
+/* State of a fitted workload; kpb_fitted_fill() continues it. */
+struct kpb_fitted;
+
 struct kpb_machine;
 
 int kpb_machine_create(const struct kpb_config *config,
@@ -880,3 +911,11 @@ int kpb_import_take(struct kpb_import *imp, int64_t *ts_ns, struct kpb_op *ops,
  * -EINVAL: they cannot, or a slot is @nr_slots or more.
  */
 int kpb_import_renumber(struct kpb_op *ops, uint64_t nr, uint32_t nr_slots);
+
+/* Workloads fitted to recordings; @fit is copied. */
+int kpb_fitted_create(const struct kpb_fit *fit, uint64_t seed,
+		      struct kpb_fitted **out, char *msg);
+void kpb_fitted_destroy(struct kpb_fitted *fitted);
+int kpb_fitted_fill(struct kpb_fitted *fitted, struct kpb_op *out, uint64_t nr);
+/* Births and growth that a lack of slots cut short so far. */
+uint64_t kpb_fitted_nr_cut(const struct kpb_fitted *fitted);

@@ -234,6 +234,15 @@ def door_defines(compiled):
     return {name: bool(out[0] >> bit & 1) for bit, name in enumerate(_names(lib.kpb_door_name))}
 
 
+FIT_LIMITS = {
+    "classes": lib.KPB_FIT_CLASSES,
+    "quantiles": lib.KPB_FIT_QUANTILES,
+    "places": lib.KPB_FIT_PLACES,
+    "slots": lib.KPB_MAX_SLOTS,
+    "cpus": lib.KPB_MAX_CPUS,
+}
+
+
 def generator_params(name):
     """Names and defaults of the parameters of a synthetic workload."""
     kind = GENERATORS.index(name)
@@ -785,6 +794,50 @@ class MachineHandle:
                 )
             )
         return out
+
+
+class FittedHandle:
+    """Owns one ``struct kpb_fitted``; its pointer is None once closed."""
+
+    def __init__(self, name, model, seed):
+        """`model`: a dict of the fields of ``struct kpb_fit``, checked in C."""
+        self._ptr = None
+        try:
+            fit = ffi.new("struct kpb_fit *", model)
+        except (IndexError, KeyError, OverflowError, TypeError) as error:
+            raise ConfigError(f"{name}: no model of a fitted workload: {error}") from None
+        out = ffi.new("struct kpb_fitted **")
+        message = ffi.new("char[]", lib.KPB_MSG_BYTES)
+        rc = lib.kpb_fitted_create(fit, _whole("seed", seed, MAX_U64), out, message)
+        if rc < 0 and _text(message):
+            raise ConfigError(f"{name}: {_text(message)}")
+        _check(rc, name)
+        self._ptr = out[0]
+
+    @property
+    def ptr(self):
+        if self._ptr is None:
+            raise KpbError("the generator is closed: create a new one")
+        return self._ptr
+
+    def close(self):
+        if self._ptr is not None:
+            pointer, self._ptr = self._ptr, None
+            lib.kpb_fitted_destroy(pointer)
+
+    def __del__(self):
+        self.close()
+
+    def fill(self, ops):
+        """Overwrite a whole array with the next operations."""
+        _check(
+            lib.kpb_fitted_fill(self.ptr, _ops_pointer(ops, writable=True), len(ops)),
+            "generator",
+        )
+
+    def nr_cut(self):
+        """Births and growth that a lack of slots cut short so far."""
+        return lib.kpb_fitted_nr_cut(self.ptr)
 
 
 class GeneratorHandle:

@@ -28,12 +28,15 @@ from kpkeys_bench.workloads.trace import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     from kpkeys_bench.boot import Boot
+    from kpkeys_bench.workloads.distance import Ints
     from kpkeys_bench.workloads.trace import Trace
 
 #: Colours that stay apart for the colour-blind (Okabe and Ito), and marks that do without colour.
@@ -44,6 +47,12 @@ _LIVE_POINTS: Final = 1500
 _LIFE_POINTS: Final = 1000
 #: What fits into one line above the picture of a boot.
 _TITLE_CHARS: Final = 150
+_FEATURES: Final = {
+    "life_PTE": "Life of PTE tables, operations",
+    "alloc_burst": "Allocations in a row on a CPU",
+    "free_burst": "Frees in a row on a CPU",
+    "live": "Live tables",
+}
 _NEEDED: Final = (
     "allocator",
     "refill_orders",
@@ -424,6 +433,44 @@ def _burst_panel(ax: Axes, trace: Trace) -> None:
         [f"{1 << b}" if b == 0 else f"{1 << b:,}-{(2 << b) - 1:,}" for b in bins],
         rotation=0 if len(bins) < 7 else 30,
     )
+
+
+def distance_figure(
+    samples: Mapping[str, tuple[Mapping[str, Ints], Mapping[str, Ints]]], model: str
+) -> Figure:
+    """Distribution functions of recordings and of a fitted model, a row per recording.
+
+    Parameters
+    ----------
+    samples : mapping
+        Of each recording by name, the features that `kpkeys_bench.match.sampled` finds.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    matplotlib Figure
+        A column for each of `_FEATURES`; the recording is drawn solid, the model dashed.
+    """
+    figure = _pyplot_figure(1.5 * len(samples))
+    grid = figure.subplots(len(samples), len(_FEATURES), squeeze=False, sharex="col", sharey=True)
+    for row, (name, sides) in zip(grid, samples.items(), strict=True):
+        for ax, (feature, heading) in zip(row, _FEATURES.items(), strict=True):
+            for values, label, colour, style in (
+                (sides[0][feature], "recording", _COLOURS[0], "-"),
+                (sides[1][feature], model, _COLOURS[4], "--"),
+            ):
+                if len(values):
+                    x, count = np.unique(values, return_counts=True)
+                    share = np.cumsum(count) / len(values)
+                    ax.step(x, share, style, color=colour, lw=1.4, label=label, where="post")
+            ax.set_xscale("log", base=2)
+            ax.grid(visible=True, color="#dddddd", lw=0.6)
+            if ax in grid[0]:
+                ax.set_title(heading, loc="left", fontsize=9)
+        row[0].set_ylabel(name.replace(", ", "\n"), fontsize=8)
+    grid[0][0].legend(fontsize=7, loc="upper left")
+    return figure
 
 
 def check_target(target: str | os.PathLike[str]) -> str:

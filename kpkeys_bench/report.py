@@ -12,6 +12,8 @@ from rich.text import Text
 
 from kpkeys_bench.background import NONE
 from kpkeys_bench.results import SPLITS, Results
+from kpkeys_bench.workloads.fitted import shipped_models
+from kpkeys_bench.workloads.presets import PRESETS
 from kpkeys_bench.workloads.workload import GENERATORS
 
 #: Columns of the comparison: result column, heading, how to print it.
@@ -125,7 +127,8 @@ def _splits_in_words(runs: pd.DataFrame) -> list[str]:
     pba = runs[runs["allocator"] == "pba"]
     if pba["strategy"].nunique() < 2:
         return []
-    kind = pba["workload"].str.partition(":")[0].isin(GENERATORS)
+    made = {*GENERATORS, *shipped_models(), *PRESETS}
+    kind = pba["workload"].str.partition(":")[0].isin(made)
     kind = kind.map({True: "generator", False: "recording"})
     lines = []
     for (what, around), group in pba.groupby([kind, "around"], sort=False):

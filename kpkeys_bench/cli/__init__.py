@@ -27,6 +27,8 @@ from kpkeys_bench.errors import KpbError
 from kpkeys_bench.report import key_value_table, plain_table
 from kpkeys_bench.states.named import state_help
 from kpkeys_bench.strategy import ALLOCATOR_HELP
+from kpkeys_bench.workloads.fitted import load_model, shipped_models
+from kpkeys_bench.workloads.presets import PRESETS
 from kpkeys_bench.workloads.trace import load_trace, shipped_traces
 from kpkeys_bench.workloads.workload import GENERATOR_HELP
 
@@ -53,8 +55,10 @@ def info(*, json_file: str | None, csv_file: str | None) -> None:
 @click.command("list")
 @outputs
 def list_names(*, json_file: str | None, csv_file: str | None) -> None:
-    """Allocators, recordings, generators, states of memory and backgrounds by name."""
+    """Allocators, recordings, generators, models, presets, states and backgrounds by name."""
     check_outputs(json_file, csv_file)
+    fitted = {name: load_model(path).help for name, path in shipped_models().items()}
+    presets = {name: preset.help for name, preset in PRESETS.items()}
     recordings = {name: load_trace(path).source for name, path in shipped_traces().items()}
     rows = [
         {"kind": kind, "name": name, "what": what}
@@ -62,6 +66,8 @@ def list_names(*, json_file: str | None, csv_file: str | None) -> None:
             ("allocator", ALLOCATOR_HELP),
             ("recording", recordings),
             ("generator", GENERATOR_HELP),
+            ("fitted", fitted),
+            ("preset", presets),
             ("state", state_help()),
             ("background", BACKGROUND_HELP),
             ("parameter of a background", PARAMETER_HELP),

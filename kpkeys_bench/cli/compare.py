@@ -332,7 +332,7 @@ def compare(
         for workload in streams:
             if workload.page_size not in (None, setup.page_size):
                 errors.print(
-                    f"note: {workload.name} was recorded with {workload.page_size} pages; a kernel "
+                    f"note: {workload.name} is of {workload.page_size} pages; a kernel "
                     f"with {setup.page_size} pages would ask for other tables"
                 )
         with Progress(

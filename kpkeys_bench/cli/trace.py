@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.text import Text
 
 from kpkeys_bench.cli.base import check_outputs, check_targets, emit, outputs, whole_number
+from kpkeys_bench.cli.models import trace_distance, trace_fit, trace_match
 from kpkeys_bench.errors import ConfigError
 from kpkeys_bench.geometry import geometry
 from kpkeys_bench.report import key_value_table, plain_table, wide_console
@@ -341,3 +342,7 @@ def _event(whole: Trace, option: str, text: str) -> int:
     if re.fullmatch(r"[0-9][0-9_]*[kKmMgG]?", text.strip()):
         return whole_number(text)
     return event_at_ns(whole, _time_ns(option, text))
+
+
+for _command in (trace_fit, trace_match, trace_distance):
+    trace.add_command(_command)

@@ -117,7 +117,7 @@ def amplify(trace: Trace, copies: int, *, gap_ns: int | None = None) -> LoopedOp
         gap_ns = max(trace.duration_ns // trace.nr_ops, 1)
     if not 1 <= gap_ns <= MAX_TS_NS:
         raise ConfigError(f"gap of {gap_ns} ns is outside 1 to {MAX_TS_NS} ns")
-    ops, at_ns, is_leftover = _iteration(trace)
+    ops, at_ns, is_leftover = iteration(trace)
     # A slot has at least one operation, so this bounds the slots too.
     limit = MAX_PERIOD_OPS // len(ops)
     if not 1 <= copies <= limit:
@@ -148,7 +148,7 @@ def amplify(trace: Trace, copies: int, *, gap_ns: int | None = None) -> LoopedOp
     return LoopedOps(*periods, trace.nr_slots * copies, copies, gap_ns, period_ns)
 
 
-def _iteration(
+def iteration(
     trace: Trace,
 ) -> tuple[OpArray, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return operations, time since the first one in ns, and which of them free a leftover."""

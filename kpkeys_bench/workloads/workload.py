@@ -6,7 +6,6 @@ eight shifted copies replay, ``random:tables=4096`` a generator with a parameter
 """
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,60 +17,44 @@ import numpy as np
 from kpkeys_bench import _ffi
 from kpkeys_bench.errors import ConfigError
 from kpkeys_bench.geometry import PAGE_SHIFTS
+from kpkeys_bench.workloads.base import CALL_OPS, CHUNK_OPS, Batch, Workload
+from kpkeys_bench.workloads.fitted import (
+    SUFFIX as MODEL_SUFFIX,
+)
+from kpkeys_bench.workloads.fitted import (
+    FittedWorkload,
+    Model,
+    load_model,
+    shipped_models,
+)
 from kpkeys_bench.workloads.loop import LoopedOps, amplify
-from kpkeys_bench.workloads.ops import OP_DTYPE, OpArray
+from kpkeys_bench.workloads.ops import OP_DTYPE
+from kpkeys_bench.workloads.presets import PRESETS, preset_model
 from kpkeys_bench.workloads.trace import Trace, load_trace, shipped_traces
+
+__all__ = [
+    "CALL_OPS",
+    "CHUNK_OPS",
+    "DEFAULT_MACHINES",
+    "GENERATORS",
+    "GENERATOR_HELP",
+    "Batch",
+    "SyntheticWorkload",
+    "TraceWorkload",
+    "Workload",
+    "model_workload",
+    "parse_workload",
+    "trace_workload",
+]
 
 GENERATORS: Final[tuple[str, ...]] = _ffi.GENERATORS
 """Synthetic workloads by name."""
 GENERATOR_HELP: Final[dict[str, str]] = _ffi.GENERATOR_HELP
 
-#: Operations of a generated array: 512 kB, which a second-level cache holds.
-CHUNK_OPS: Final = 1 << 16
-#: At most so many operations in one call, so that Ctrl-C and progress are prompt.
-CALL_OPS: Final = 1 << 21
+DEFAULT_MACHINES: Final = 8
+"""A fitted model stands for so many of its machine, unless its parameters say otherwise."""
 #: So many of a generator's first operations are part of its identity.
 _IDENTITY_OPS: Final = 1 << 12
-
-Batch = tuple[OpArray, int]
-"""An array of operations and how often it is replayed in a row."""
-
-
-class Workload(ABC):
-    """A stream of operations that is the same each time it is asked for."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name with the parameters that are not the default; `parse_workload` reads it."""
-
-    @property
-    @abstractmethod
-    def nr_slots(self) -> int:
-        """Slots that a replay needs."""
-
-    @abstractmethod
-    def sha256(self, seed: int) -> str:
-        """Identity of the stream: 64 hexadecimal digits."""
-
-    @abstractmethod
-    def batches(self, nr_ops: int, seed: int) -> Iterator[Batch]:
-        """The first `nr_ops` operations as whole arrays.
-
-        An array is valid until the next one is asked for.
-
-        Parameters
-        ----------
-        nr_ops : int
-            Operations in total, repeats included.
-        seed : int
-            0 to 2**64 - 1; a recording does not depend on it.
-        """
-
-    @property
-    def page_size(self) -> str | None:
-        """Page size it was recorded with; None if it suits any."""
-        return None
 
 
 @dataclass(frozen=True)
@@ -196,7 +179,10 @@ class SyntheticWorkload(Workload):
 
 
 def _known() -> str:
-    return f"recordings are {', '.join(shipped_traces())}; generators are {', '.join(GENERATORS)}"
+    return (
+        f"recordings are {', '.join(shipped_traces())}; generators are {', '.join(GENERATORS)}; "
+        f"fitted are {', '.join(shipped_models())}; presets are {', '.join(PRESETS)}"
+    )
 
 
 def _params(text: str, rest: str) -> dict[str, int]:
@@ -217,7 +203,8 @@ def parse_workload(text: str) -> Workload:
     Parameters
     ----------
     text : str
-        ``NAME`` or ``NAME:KEY=NUMBER,...`` of a shipped recording or a generator.
+        ``NAME`` or ``NAME:KEY=NUMBER,...`` of a shipped recording, a generator, a fitted model or a
+        preset; or ``FILE.toml`` or ``FILE.toml:KEY=NUMBER,...`` of a fitted model.
 
     Raises
     ------
@@ -227,10 +214,45 @@ def parse_workload(text: str) -> Workload:
     name, _, rest = text.partition(":")
     if name in GENERATORS:
         return SyntheticWorkload(name, _params(text, rest))
+    if name in PRESETS:
+        params = _params(text, rest)
+        return FittedWorkload(preset_model(name, params), params)
+    models = shipped_models()
+    if name in models or name.endswith(MODEL_SUFFIX):
+        return model_workload(load_model(models.get(name, Path(name))), _params(text, rest))
     shipped = shipped_traces()
     if name not in shipped:
         raise ConfigError(f"workload {name!r}: {_known()}")
     return trace_workload(shipped[name], _params(text, rest))
+
+
+def model_workload(model: Model, params: Mapping[str, int] | None = None) -> FittedWorkload:
+    """A fitted model as a workload.
+
+    Parameters
+    ----------
+    model : Model
+        What to draw from.
+    params : mapping, optional
+        ``machines``, how many of the recorded machine stand side by side, or ``tables``, how many
+        tables are live on average. By default `DEFAULT_MACHINES`.
+
+    Raises
+    ------
+    ConfigError
+        If there is another parameter, both, or a value that makes no sense.
+    """
+    params = dict(params or {})
+    wrong = set(params) - {"machines", "tables"}
+    if wrong or len(params) > 1 or 0 in params.values():
+        raise ConfigError(
+            f"workload {model.name!r}: {', '.join(f'{k}={v}' for k, v in params.items())}: "
+            "give machines=N or tables=N of at least 1"
+        )
+    scale: float = params.get("machines", DEFAULT_MACHINES)
+    if "tables" in params:
+        scale = params["tables"] / model.mean_live
+    return FittedWorkload(model, params, scale)
 
 
 def trace_workload(path: str | Path, params: Mapping[str, int] | None = None) -> TraceWorkload:
