@@ -7,13 +7,14 @@ median over the rounds; above 1 the subject takes longer than what it is compare
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from measuring import STRATEGIES, Benchmark, Facts, Replay, Side, interleave, prepared
 
+from kpkeys_bench.background import BACKGROUNDS
 from kpkeys_bench.experiment import Setup, compare
 from kpkeys_bench.machine import Machine
 from kpkeys_bench.results import csv_text
@@ -49,6 +50,17 @@ def bench_replay_to_null(benchmark: Benchmark, setup: Setup, note: Note, strateg
         "null_ns_per_op": null_ns_per_op,
     }
     note(f"{taken.text()}: {ns_per_op:.1f} and {null_ns_per_op:.1f} ns an operation")
+
+
+def bench_background_to_none(benchmark: Benchmark, setup: Setup, note: Note) -> None:
+    """A replay beside the default background, what that does included, and one without."""
+    alone = replace(setup, ram=4 * GIB)
+    ops = prepared("forkexec", setup.ops, setup.seed)
+    strategy = STRATEGIES["pba-9-4-2"]
+    subject = Replay(replace(alone, background=BACKGROUNDS["desktop"]), strategy, ops)
+    taken = interleave(benchmark, subject, {"none": Replay(alone, strategy, ops)}, rounds=5)
+    benchmark.extra_info |= {**taken.facts(), "workload": "forkexec", "ops": setup.ops}
+    note(f"{taken.text()}: {taken.subject.median_ns / setup.ops:.0f} ns an operation")
 
 
 @dataclass

@@ -83,6 +83,24 @@ def test_options_that_repeat_are_all_combined(tmp_path):
     assert {r["repeat"] for r in rows} == {"0", "1"}
 
 
+def test_default_is_aged_memory_that_others_use(tmp_path):
+    done = kpkeys_bench(
+        *("compare", "--ops", "2000", "--workload", "lifo", "--csv", "-"), cwd=tmp_path
+    )
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert {r["ram_bytes"] for r in rows} == {str(4 << 30)}
+    assert {r["state"] for r in rows} == {"aged:share=0.9,pins=8"}
+    assert {r["background"] for r in rows} == {"desktop"}
+    assert all(int(r["file_end_pages"]) > 500_000 for r in rows)
+
+
+def test_backgrounds_are_listed_with_their_parameters(tmp_path):
+    done = kpkeys_bench("list", "--csv", "-", cwd=tmp_path)
+    rows = {(r["kind"], r["name"]) for r in csv.DictReader(io.StringIO(done.stdout))}
+    assert {("background", "none"), ("background", "pressure")} <= rows
+    assert ("parameter of a background", "read") in rows
+
+
 def test_recording_of_another_page_size_is_replayed_with_a_note(tmp_path):
     done = kpkeys_bench(
         "compare", *SMALL, "--page-size", "64K", "--workload", "redis", "--csv", "-", cwd=tmp_path
@@ -110,6 +128,9 @@ def test_recording_of_another_page_size_is_replayed_with_a_note(tmp_path):
         (("--trace", "cut.kpt"), "cut.kpt"),
         (("--workload", "nosuch"), "recordings are"),
         (("--state", "old"), "fresh"),
+        (("--background", "night"), "none, light, desktop"),
+        (("--background", "desktop:read=x"), "whole number"),
+        (("--background", "desktop:resident=99"), "give 0 to 95"),
         (("--timing", "often"), "bracket"),
         (("--costs", "x"), "NAME=NS"),
         (("--csv", "absent/out.csv"), "absent/out.csv"),

@@ -135,6 +135,10 @@ int kpb_background_reserve(struct kpb_machine *m)
 	return ret;
 }
 
+/**
+ * kpb_background_release() - give back what kpb_background_reserve() got
+ * @m: the machine, which nobody uses any more
+ */
 void kpb_background_release(struct kpb_machine *m)
 {
 	kpb_mapping_release(&m->background.owned_map);

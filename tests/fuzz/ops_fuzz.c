@@ -97,6 +97,19 @@ static int fuzz_create(struct fuzz *fuzz, const uint8_t *h)
 					  (1ULL << config.page_shift);
 		config.reserved[0].size = 3ULL << config.page_shift;
 	}
+	if (h[1] & 0x40)
+		config.background = (struct kpb_background_config){
+			.every = 1 + h[2] % 8,
+			.resident_percent = h[3] % 90,
+			.cache_percent = 100,
+			.table_pages = h[4] % 64,
+			.read_pages = 20000,
+			.slab_pages = 1000,
+			.kernel_allocs = 1000,
+			.thp_allocs = 10000,
+			.life_ops = 8,
+			.seed = h[2],
+		};
 	ret = kpb_machine_create(&config, &fuzz->m, msg);
 	if (ret == -EINVAL)
 		fuzz_die(fuzz, "refused", msg);
