@@ -183,6 +183,7 @@ def test_snapshot_of_hand_made_files_gives_their_numbers(tmp_path):
     assert image.meta["buddyinfo"] == [1, 1, *[0] * 8, 2]
     assert image.meta["adjusted_pages"] == 0
     assert image.meta["variant"] == "kpageflags"
+    assert image.managed_pages == FRAMES - RESERVED_FRAMES
     anon = image.runs[image.runs["kind"] == ANON]
     assert anon[["first", "nr", "order"]].tolist() == [(4, 1, 2)]
     # pages 8, 1536 and 1537: in two areas of 64 KB, of 2 MB; one of 32 MB
