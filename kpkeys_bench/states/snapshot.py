@@ -108,7 +108,7 @@ def snapshot(
     where = "this machine" if folder.resolve() == PROC else folder.name
     meta = _meta(files, memory) | {
         "name": name,
-        "source": source or " ".join(filter(None, (f"snapshot of {where},", files.kernel or "?"))),
+        "source": source or ", ".join(filter(None, (f"snapshot of {where}", files.kernel))),
         "seed": seed if memory.variant != "kpageflags" else None,
     }
     return MemoryImage(
