@@ -36,7 +36,8 @@ from kpkeys_bench.states.image import (
 )
 from kpkeys_bench.states.named import recorded_states
 from kpkeys_bench.states.snapshot import free_by_type, snapshot
-from kpkeys_bench.workloads.ops import OP_DTYPE, PIN, UNPIN
+from kpkeys_bench.workloads.ops import ALLOC, OP_DTYPE, PIN, UNPIN
+from kpkeys_bench.workloads.ops import FREE as FREE_TABLE
 
 V6 = Path(__file__).parent / "allocators" / "v6" / "kpkeys_hardened_pgtables.c"
 FACTS = geometry("4K")
@@ -183,6 +184,7 @@ def test_snapshot_of_hand_made_files_gives_their_numbers(tmp_path):
     assert image.meta["buddyinfo"] == [1, 1, *[0] * 8, 2]
     assert image.meta["adjusted_pages"] == 0
     assert image.meta["variant"] == "kpageflags"
+    assert image.managed_pages == FRAMES - RESERVED_FRAMES
     anon = image.runs[image.runs["kind"] == ANON]
     assert anon[["first", "nr", "order"]].tolist() == [(4, 1, 2)]
     # pages 8, 1536 and 1537: in two areas of 64 KB, of 2 MB; one of 32 MB
@@ -678,6 +680,45 @@ def test_saved_machine_goes_on_as_if_it_had_not_been_saved(tmp_path, seed, page_
                     assert value == gone[name], name
             other.check()
     assert image.meta["variant"] == "simulation"
+
+
+def random_tables_and_pins(rng, nr, slot):
+    """The same with page tables, which noblock fetches one by one."""
+    ops = []
+    live = []
+    for _ in range(nr):
+        cpu = int(rng.integers(4))
+        if live and rng.random() < 0.45:
+            old, kind = live.pop(int(rng.integers(len(live))))
+            ops.append((old, UNPIN if kind == PIN else FREE_TABLE, cpu, 0, 0))
+            continue
+        kind = ALLOC if rng.random() < 0.6 else PIN
+        order = int(rng.integers(2)) if kind == ALLOC else int(rng.choice([0, 0, 1, 2, 3, 4, 6]))
+        ops.append((slot, kind, cpu, int(rng.integers(3)), order))
+        live.append((slot, kind))
+        slot += 1
+    return np.array(ops, OP_DTYPE), slot
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_saved_machine_without_a_cache_goes_on_with_the_same_tables(seed):
+    rng = np.random.default_rng(seed)
+    before, slots = random_tables_and_pins(rng, 3000, 0)
+    after, slots = random_tables_and_pins(rng, 3000, slots)
+    with Machine(Strategy("noblock"), ram=128 << 20) as one:
+        one.boot()
+        one.set_slots(slots)
+        one.replay(before)
+        with Machine(Strategy("noblock"), state=State(image=one.image("x"))) as other:
+            other.boot()
+            other.set_slots(slots)
+            for machine in (one, other):
+                machine.record(0)
+                machine.replay(after)
+            mine = np.unique(after["slot"])
+            assert (one.slot_pfns()[mine] == other.slot_pfns()[mine]).all()
+            assert one.digest() == other.digest()
+            assert (one.buddyinfo() == other.buddyinfo()).all()
 
 
 @pytest.mark.parametrize("strategy", ["pba", "noblock", "null", "deferred-list"])

@@ -36,10 +36,11 @@ _KNOWN: Final = "kpageflags"
 
 def _scatter_rows(image: MemoryImage) -> list[dict[str, Any]]:
     """One row for each size of area; areas are None where places are not known."""
-    tables = image.frames_of(PGTABLE)
+    tables: int | None = image.frames_of(PGTABLE)
     known = image.meta.get("variant") in {_KNOWN, "simulation", None}
     if not known:
-        tables = int(image.meta.get("page_tables_kb") or 0) >> image.geometry.page_shift - 10
+        size_kb = image.meta.get("page_tables_kb")
+        tables = None if size_kb is None else size_kb >> image.geometry.page_shift - 10
     return [
         {
             "area": name,

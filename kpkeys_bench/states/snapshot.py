@@ -108,7 +108,7 @@ def snapshot(
     where = "this machine" if folder.resolve() == PROC else folder.name
     meta = _meta(files, memory) | {
         "name": name,
-        "source": source or " ".join(filter(None, (f"snapshot of {where},", files.kernel or "?"))),
+        "source": source or ", ".join(filter(None, (f"snapshot of {where}", files.kernel))),
         "seed": seed if memory.variant != "kpageflags" else None,
     }
     return MemoryImage(
@@ -118,7 +118,7 @@ def snapshot(
         runs=runs,
         block_types=memory.types,
         places=np.zeros(0, PLACE_DTYPE),
-        managed_pages=sum(z.managed for z in files.zones),
+        managed_pages=_managed_pages(files, memory.codes),
         watermarks=(marks[0], marks[1], marks[2]),
         compact=(0, 0, 0),
         meta=meta,
@@ -364,6 +364,13 @@ def _drawn(files: ProcFiles, facts: Geometry, seed: int) -> _Memory:
         variant="pagetypeinfo" if files.knows_types else "buddyinfo",
         notes=(f"places are drawn with seed {seed}: only the numbers are the machine's",),
     )
+
+
+def _managed_pages(files: ProcFiles, codes: Codes) -> int:
+    """Pages that are the buddy's, in use or not; watermarks follow from them."""
+    managed = sum(z.managed for z in files.zones)
+    never = sum(int(np.isin(codes[a:b], (HOLE, RESERVED)).sum()) for a, b in pieces(len(codes)))
+    return managed or len(codes) - never
 
 
 def _reserved_pages(files: ProcFiles, nr_frames: int) -> int:

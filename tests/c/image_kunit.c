@@ -390,6 +390,88 @@ static void image_that_is_wrong_is_refused(struct kunit *test)
 	kpb_this = NULL;
 }
 
+static void image_damage(struct kpb_rng *rng)
+{
+	struct kpb_run *run =
+		&image_runs[kpb_rng_below(rng, image_input.nr_runs)];
+	struct kpb_run *next = run + 1;
+	u32 by;
+
+	switch (kpb_rng_below(rng, 8)) {
+	case 0:
+		run->kind = (u8)kpb_rng_below(rng, KPB_NR_RUN_KINDS + 1);
+		break;
+	case 1:
+		run->order = (u8)kpb_rng_below(rng, MAX_PAGE_ORDER + 2);
+		break;
+	case 2:
+		run->nr = (u32)kpb_rng_next(rng);
+		break;
+	case 3:
+		/* twice as many of half the size: the sum stays what it was */
+		if (run->order) {
+			run->order--;
+			run->nr *= 2;
+		}
+		break;
+	case 4:
+		/* some frames change sides */
+		by = (u32)kpb_rng_below(rng, run->nr);
+		if (next < image_runs + image_input.nr_runs && !run->order &&
+		    !next->order) {
+			run->nr -= by;
+			next->nr += by;
+			next->first -= by;
+		}
+		break;
+	case 5:
+		image_types[kpb_rng_below(rng, image_input.nr_blocks)] =
+			(u8)kpb_rng_below(rng, MIGRATE_TYPES + 1);
+		break;
+	case 6:
+		image_places[kpb_rng_below(rng, image_input.nr_places)].first =
+			(u32)kpb_rng_below(rng, 32);
+		break;
+	default:
+		image_place((u32)kpb_rng_below(rng, 32), (u16)kpb_rng_next(rng),
+			    (u8)kpb_rng_below(rng, MIGRATE_TYPES + 1));
+	}
+}
+
+/* Whatever is wrong with an image: it is refused, or the machine is sound. */
+static void image_random_damage_is_refused_or_harmless(struct kunit *test)
+{
+	struct kpb_rng rng = kpb_rng_seed(1);
+	unsigned int nr_made = 0, i, n;
+
+	for (i = 0; i < 600; i++) {
+		struct kpb_config config =
+			image_config(i & 1 ? BOX_PBA : BOX_NOBLOCK);
+		struct kpb_machine *m = NULL;
+		char msg[KPB_MSG_BYTES] = "";
+		int ret;
+
+		image_all_kinds();
+		image_finish();
+		for (n = 0; n <= i % 3; n++)
+			image_damage(&rng);
+		ret = box_granule.create(&config, &m, msg);
+		if (ret) {
+			KUNIT_EXPECT_TRUE(test,
+					  ret == -EINVAL || ret == -ENOMEM);
+			KUNIT_EXPECT_NE(test, msg[0], '\0');
+			kpb_this = NULL;
+			continue;
+		}
+		nr_made++;
+		kpb_this = m;
+		KUNIT_EXPECT_EQ(test, box_granule.check(msg), 0);
+		KUNIT_EXPECT_STREQ(test, msg, "");
+		box_destroy(m);
+	}
+	KUNIT_EXPECT_GE(test, nr_made, 50);
+}
+
 /* Only movable blocks of the largest order come later, in rising order. */
 static void image_defers_large_movable_blocks_alone(struct kunit *test)
 {
@@ -590,6 +672,7 @@ static const struct kunit_case image_test_cases[] = {
 	KUNIT_CASE(image_without_reserved_lends_free_memory),
 	KUNIT_CASE_PARAM(image_that_is_wrong_is_refused,
 			 image_wrongs_gen_params),
+	KUNIT_CASE(image_random_damage_is_refused_or_harmless),
 	KUNIT_CASE(image_defers_large_movable_blocks_alone),
 	KUNIT_CASE(image_allocations_are_the_same_when_deferred),
 	KUNIT_CASE(image_places_give_the_order_of_lists),
