@@ -20,7 +20,7 @@ from recording_model import Books, Event, read_kmem
 
 from kpkeys_bench.errors import ConfigError, TraceError
 from kpkeys_bench.workloads.howto import WAYS
-from kpkeys_bench.workloads.ops import ALLOC, FREE, PMD, PTE
+from kpkeys_bench.workloads.ops import ALLOC, FREE, PMD, PTE, PUD
 from kpkeys_bench.workloads.recording import COUNTS, FAULTS, faults, import_recording
 from kpkeys_bench.workloads.trace import Trace, load_trace, save_trace, shipped_traces
 
@@ -97,6 +97,22 @@ def test_genuine_kmem_recording_gives_what_the_slow_reader_finds() -> None:
     assert (trace.ops.tolist(), trace.ts_ns.tolist()) == books.result()
     # The excerpt has the header of the whole.
     assert list(faults_of(trace)) == ["missing_entries"]
+
+
+def test_genuine_recording_of_x86_counts_what_grep_counts() -> None:
+    """From the middle of a recording of an x86-64 kernel, whose functions are not inlined."""
+    path = GENUINE / "x86_middle.kmem.trace.xz"
+    trace = import_files(path)
+    text = b"".join(genuine(path.name)).decode()
+    asked = {PTE: " => pte_alloc_one\n", PMD: " => __pmd_alloc\n", PUD: " => __pud_alloc\n"}
+    for level, line in asked.items():
+        found = (trace.ops["kind"] == ALLOC) & (trace.ops["level"] == level)
+        assert np.count_nonzero(found[trace.nr_pre :]) == text.count(line) > 0
+    books = Books()
+    for event in read_kmem(text):
+        books.add(event)
+    assert (trace.ops.tolist(), trace.ts_ns.tolist()) == books.result()
+    assert faults_of(trace) == {}
 
 
 def test_genuine_recording_cut_short_is_found_out(tmp_path: Path) -> None:
@@ -340,6 +356,29 @@ def test_perf_call_chains_give_the_levels(tmp_path: Path) -> None:
         (0, FREE, 0, PTE, 0),
     ]
     assert faults_of(trace) == {"lost_events": 45}
+
+
+def test_perf_text_as_perf_prints_it_is_read(tmp_path: Path) -> None:
+    """Names as short as they are, user space in the chain, and what could not be unwound."""
+    text = (
+        "cc1 20720 [000] 26766.758622:  kmem:mm_page_free: page=0x7 pfn=0x7 order=0\n"
+        "\tffffffff8161deb4 free_unref_folios+0x454 ([kernel.kallsyms])\n"
+        "\t           149d33 [unknown] (/usr/bin/perf)\n"
+        "\t               0 [unknown] ([unknown])\n"
+        "\n"
+        "[x] y 7 [001] 26766.758700: kmem:mm_page_alloc: page=0x8 pfn=0x8 order=0 migratetype=0"
+        " gfp_flags=GFP_KERNEL|__GFP_ZERO\n"
+        "\tffffffff8162184b __alloc_frozen_pages_noprof+0x26b ([kernel.kallsyms])\n"
+        "\tffffffff8128a2f4 pte_alloc_one+0x14 ([kernel.kallsyms])\n"
+        "\tffffffff815ec4d0 __pte_alloc+0x20 ([kernel.kallsyms])\n"
+        "\t           d4ad7 __GI___execve+0x7 (/usr/lib/x86_64-linux-gnu/libc.so.6)\n"
+        "\n"
+    )
+    trace = import_text(tmp_path, text)
+    assert trace.ops.tolist() == [(0, ALLOC, 1, PTE, 0)]
+    assert faults_of(trace) == {}
+    assert trace.integrity.counts["unparsed_lines"] == 0
+    assert trace.integrity.counts["events"] == 2
 
 
 PROBE = "            bash-164     [000] d....     {us}: ptp: ({fn}+0x0/0x30) {rest}\n"

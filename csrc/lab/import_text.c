@@ -485,8 +485,8 @@ static bool parse_after_cpu(const char *p, const char *end,
 
 static bool parse_head(const char *line, const char *end, struct kpb_head *head)
 {
-	/* names of tasks are 16 wide, and one may have brackets in it */
-	const char *p = end - line > 16 ? line + 16 : end;
+	/* a task's name is 16 wide, or as long as it is (perf), and may have brackets */
+	const char *p = line;
 
 	while ((p = memchr(p, '[', (size_t)(end - p)))) {
 		const char *close = ++p;
@@ -1212,7 +1212,8 @@ static bool kpb_perf_frame(struct kpb_import *imp, struct kpb_source *src,
 	const char *word = skip_word(p, end);
 	uint64_t address;
 
-	if (src->format != KPB_IMPORT_PERF || word - p < 4 ||
+	/* what could not be unwound is at "0 [unknown]" */
+	if (src->format != KPB_IMPORT_PERF || word == p ||
 	    !parse_u64(p, word, true, &address))
 		return false;
 	word = skip_blanks(word, end);

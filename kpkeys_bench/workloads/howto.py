@@ -109,8 +109,9 @@ kpkeys-bench trace import rec.txt -o rec.kpt""",
     Way(
         "perf",
         "page allocator events with call chains, through perf",
-        "Any kernel and architecture that perf unwinds. The text is as perf script 6.1 prints it;"
-        " it was not tried on a recording of ours.",
+        "Any kernel and architecture that perf unwinds. Tried with perf 6.1 on x86-64"
+        " 6.18, where perf loses a few of a hundred events and says nothing: see the counts of"
+        " the import, and prefer kmem.",
         """\
 perf record -a -g -m 16M -e kmem:mm_page_alloc -e kmem:mm_page_free -o rec.data WORKLOAD
 perf script -i rec.data --show-lost-events -F comm,pid,cpu,time,event,trace,ip,sym > rec.txt

@@ -210,12 +210,27 @@ static void vmalloc_that_fails_gives_back_its_pages(struct kunit *test)
 			0);
 }
 
+static const struct vmalloc_va_bits {
+	const char *name;
+	u32 va_bits;
+	u32 nr_tables;
+} vmalloc_va_bits[] = {
+	{ "as few levels as there are", BOX_PICK(39, 36, 42),
+	  BOX_PICK(2, 1, 1) },
+	{ "default", 0, BOX_PICK(3, 2, 2) },
+	{ "52 bits", 52, BOX_PICK(4, 3, 2) },
+};
+
+KUNIT_ARRAY_PARAM(vmalloc_va_bits, vmalloc_va_bits)
+
 /* A table is missing, of each level in turn: the area is not there. */
 static void vmalloc_without_a_table_fails(struct kunit *test)
 {
+	const struct vmalloc_va_bits *param = test->param_value;
 	struct kpb_config config = box_config(BOX_NOBLOCK, BOX_SMALL_BYTES);
-	u64 nr_tables = BOX_PICK(3, 2, 2), i;
+	u64 nr_tables = param->nr_tables, i;
 
+	config.boot.va_bits = param->va_bits;
 	for (i = 1; i <= nr_tables + 1; i++) {
 		const struct kpb_fault fault = { .mode = KPB_FAULT_NTH,
 						 .n = i };
@@ -312,7 +327,8 @@ static const struct kunit_case vmalloc_cases[] = {
 	KUNIT_CASE(vmalloc_ioremap_is_aligned_to_its_size),
 	KUNIT_CASE(vmalloc_percpu_comes_from_the_top),
 	KUNIT_CASE(vmalloc_that_fails_gives_back_its_pages),
-	KUNIT_CASE(vmalloc_without_a_table_fails),
+	KUNIT_CASE_PARAM(vmalloc_without_a_table_fails,
+			 vmalloc_va_bits_gen_params),
 	KUNIT_CASE(vmalloc_ioremap_without_a_table_fails),
 	KUNIT_CASE(vmalloc_without_a_place_fails),
 	KUNIT_CASE(vmalloc_offset_moves_the_first_area),
