@@ -127,10 +127,13 @@ def _rows(ax: Axes, labels: list[str]) -> None:
 
 
 def _log_axis(ax: Axes, *, subs: tuple[int, ...] = (1, 2, 5)) -> None:
-    """A log scale whose ticks are plain numbers that do not collide."""
+    """A log scale, of what is drawn so far, whose ticks are plain numbers that do not collide."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
     ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    if len(subs) > 2 and high > 1000 * low:
+        subs = (1, 3)
     ax.xaxis.set_major_locator(LogLocator(subs=subs))
     ax.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
@@ -187,8 +190,9 @@ def comparison_figure(runs: pd.DataFrame) -> Figure:
     for ax in axes:
         _rows(ax, labels)
         _log_axis(ax)
-    on = f", {around[0]}" if len(around) == 1 and around[0] != PLAIN else ""
-    left.set_title(f"Splits of the linear map{on}", loc="left")
+    if len(around) == 1 and around[0] != PLAIN:
+        figure.supxlabel(f"On {around[0]}", fontsize="medium")
+    left.set_title("Splits of the linear map", loc="left")
     left.set_xlabel("PUD + contPMD + PMD + contPTE splits since boot (noblock: map is PTEs)")
     figure.legend(
         *right.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False
