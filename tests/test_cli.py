@@ -106,7 +106,7 @@ def test_recording_of_another_page_size_is_replayed_with_a_note(tmp_path):
         "compare", *SMALL, "--page-size", "64K", "--workload", "redis", "--csv", "-", cwd=tmp_path
     )
     assert done.returncode == 0
-    assert "recorded with 4K pages" in " ".join(done.stderr.split())
+    assert "is of 4K pages" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

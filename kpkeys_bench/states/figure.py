@@ -151,6 +151,8 @@ def _draw_map(ax: Axes, image: MemoryImage) -> None:
 
 
 def _draw_orders(ax: Axes, image: MemoryImage) -> None:
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415
+
     pages = free_by_type(image) << np.arange(image.geometry.max_page_order + 1)[:, None]
     megabytes = pages * (1 << image.geometry.page_shift) / 2**20
     orders = np.arange(len(megabytes))
@@ -173,7 +175,8 @@ def _draw_orders(ax: Axes, image: MemoryImage) -> None:
             ax.text(longest, order, f"  {total:,.1f}", va="center", fontsize=8)
     ax.set_yticks(orders)
     ax.set_ylabel("order")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_major_locator(LogLocator(numticks=5))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     ax.set_xlabel("MB free in blocks of this order\n(log scale; the sum beside them)", fontsize=9)
     ax.set_title("free memory by order and migratetype", loc="left", fontsize=10)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.45, -0.08), ncols=3)
