@@ -309,6 +309,30 @@ static void pageattr_stops_at_a_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, box_pkey(box_pfn(TOP + 4 * PMD_SIZE)), 0);
 }
 
+/* The same where a table of any level is missing; with 52 bits all are there. */
+static void pageattr_stops_at_a_missing_table(struct kunit *test)
+{
+	static const unsigned long sizes[] = { PUD_SIZE, P4D_SIZE, PGDIR_SIZE };
+	struct kpb_config config = box_config(BOX_PBA, BOX_LARGE_BYTES);
+	size_t i;
+	int ret;
+
+	config.boot.va_bits = 52;
+	box_boot(test, &config);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned long addr = kpb_this->linear_start + 4 * sizes[i];
+
+		if (4 * sizes[i] <= BOX_LARGE_BYTES)
+			continue;
+		BOX_EXPECT_WARNINGS(test, 0,
+				    ret = set_memory_pkey(addr + PAGE_SIZE, 1,
+							  1));
+		KUNIT_EXPECT_EQ(test, ret, -EINVAL);
+		KUNIT_EXPECT_EQ(test, kpb_leaf_end(addr), addr + PAGE_SIZE);
+	}
+	BOX_EXPECT_CLEAN(test);
+}
+
 /* So does one where no table is at all. */
 static void pageattr_refuses_what_is_not_ram(struct kunit *test)
 {
@@ -623,6 +647,7 @@ static const struct kunit_case pageattr_test_cases[] = {
 	KUNIT_CASE(pageattr_stops_when_the_split_fails),
 	KUNIT_CASE(pageattr_refuses_a_part_of_a_leaf),
 	KUNIT_CASE(pageattr_stops_at_a_hole),
+	KUNIT_CASE(pageattr_stops_at_a_missing_table),
 	KUNIT_CASE(pageattr_refuses_what_is_not_ram),
 	KUNIT_CASE(pageattr_walks_leaves_of_all_sizes),
 	KUNIT_CASE(pageattr_changes_an_arbitrary_range),
