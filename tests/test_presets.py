@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kpkeys_bench import ConfigError, _ffi, parse_workload
+from kpkeys_bench.cli import main
 from kpkeys_bench.workloads.fit import find_groups
 from kpkeys_bench.workloads.fitted import FittedWorkload
 from kpkeys_bench.workloads.ops import ALLOC, OP_DTYPE, check_ops
@@ -142,3 +143,12 @@ def test_share_of_other_cpus_is_that_of_forkexec():
 def test_preset_that_cannot_be_is_refused(name, why):
     with pytest.raises(ConfigError, match=why):
         parse_workload(name)
+
+
+def test_preset_that_memory_cannot_hold_is_warned_of(capsys):
+    options = ["--workload", "database-1t", "--ops", "1k", "--allocator", "noblock"]
+    with pytest.raises(SystemExit):
+        main(["compare", *options, "--timing", "none", "--background", "none", "--csv", "-"])
+    told = " ".join(capsys.readouterr().err.split())
+    assert "warning: database-1t has 1," in told
+    assert "4.7 GB of RAM of 4G" in told

@@ -551,6 +551,16 @@ def test_import_counter_clock_is_refused(tmp_path: Path) -> None:
         import_text(tmp_path, line)
 
 
+def test_time_that_was_damaged_among_good_ones_is_left_out(tmp_path: Path) -> None:
+    events = [Event(1000 * us, 0, "alloc", "PTE", us) for us in (1, 2, 3)]
+    lines = in_tracefs(events).splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if "0.000002:" in line)
+    lines[at] = lines[at].replace("0.000002:", "0.0M%002:")
+    trace = import_text(tmp_path, "".join(lines))
+    assert trace.nr_ops == 2
+    assert faults_of(trace)["malformed_lines"] == 1
+
+
 def test_import_header_with_hostile_counts_is_counted_not_believed(tmp_path: Path) -> None:
     huge = (1 << 63) - 1
     text = in_tracefs([Event(1000, 0, "alloc", "PTE", 7)]).replace("1/1 ", f"{huge}/{huge * 2} ")

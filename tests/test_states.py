@@ -436,6 +436,17 @@ def test_files_that_make_no_sense_are_refused_in_one_line(tmp_path, name, text, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["pagetypeinfo", "zoneinfo"])
+def test_file_that_says_nothing_is_named_as_not_read(tmp_path, name):
+    line = [sum(column) for column in zip(*BY_TYPE, strict=True)]
+    (tmp_path / "buddyinfo").write_text(buddyinfo_text({"DMA": line}))
+    (tmp_path / "zoneinfo").write_text(zoneinfo_text("DMA", 1 << 18, FRAMES, FRAMES - 2048))
+    (tmp_path / "pagetypeinfo").write_text(pagetypeinfo_text(BY_TYPE, (6, 20, 2)))
+    assert name not in dict(snapshot(tmp_path, name="x").meta["unread"])
+    spoil(tmp_path, name, "what somebody else wrote\n")
+    assert "says nothing" in dict(snapshot(tmp_path, name="x").meta["unread"])[name]
+
+
 def test_snapshot_without_any_file_names_the_folder(tmp_path):
     with pytest.raises(StateError, match="neither buddyinfo nor kpageflags"):
         snapshot(tmp_path, name="x")

@@ -1168,10 +1168,15 @@ static int kpb_event(struct kpb_import *imp, struct kpb_source *src,
 	}
 	if (!ours)
 		return 0;
+	if (head->bad_ts && src->timed) {
+		kpb_malformed(imp, src);
+		return 0;
+	}
 	if (head->bad_ts)
 		return kpb_import_fail(
 			imp, -EINVAL, src->file, src->line,
 			"the time is not in seconds; record with trace_clock local or mono");
+	src->timed = true;
 	if (head->cpu > KPB_IMPORT_MAX_CPU)
 		return kpb_import_fail(imp, -EINVAL, src->file, src->line,
 				       "CPU %llu is above the limit %d of a trace",

@@ -335,6 +335,13 @@ def compare(
                     f"note: {workload.name} is of {workload.page_size} pages; a kernel "
                     f"with {setup.page_size} pages would ask for other tables"
                 )
+            needs = workload.live_pages << geometry(setup.page_size).page_shift
+            if needs > setup.ram // 2:
+                errors.print(
+                    f"warning: {workload.name} has {workload.live_pages:,} tables alive, "
+                    f"{needs / (1 << 30):,.1f} GB of RAM of {format_bytes(setup.ram)}: what is "
+                    "measured is a machine out of memory; give more --ram"
+                )
         with Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),

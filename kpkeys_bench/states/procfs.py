@@ -218,7 +218,18 @@ def _parse_all(files: ProcFiles, folder: Path) -> "Zones":
         text = _read_text(files, folder / name)
         if text is not None:
             parse(files, zones, _Lines(folder / name, text))
+            if not _says_something(name, zones):
+                files.unread.append((name, "it says nothing of a zone: copy it again"))
     return zones
+
+
+def _says_something(name: str, zones: "Zones") -> bool:
+    """Whether a file that was read had what it is read for; iomem speaks for itself."""
+    if name == "pagetypeinfo":
+        return any(zone.free_by_type for zone in zones.values())
+    if name == "zoneinfo":
+        return any(zone.spanned for zone in zones.values())
+    return True
 
 
 def read_codes(path: Path) -> Codes:

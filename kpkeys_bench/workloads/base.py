@@ -29,6 +29,11 @@ class Workload(ABC):
     def nr_slots(self) -> int:
         """Slots that a replay needs."""
 
+    @property
+    def live_pages(self) -> int:
+        """Tables that are alive on average, as far as it is known beforehand; else 0."""
+        return 0
+
     @abstractmethod
     def sha256(self, seed: int) -> str:
         """Identity of the stream: 64 hexadecimal digits."""

@@ -266,6 +266,11 @@ class FittedWorkload(Workload):
         return self.scaled.nr_slots
 
     @property
+    def live_pages(self) -> int:
+        """See `Workload`."""
+        return round(self.scaled.mean_live)
+
+    @property
     def page_size(self) -> str | None:
         """See `Workload`."""
         return self.model.page_size
