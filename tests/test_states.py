@@ -979,3 +979,9 @@ def test_lists_of_places_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
         image.runs["nr"][0] = 5
     assert all(a["first"] < b["first"] for a, b in pairwise(image.runs))
+
+
+@pytest.mark.parametrize("option", [["--ram", "8G"], ["--page-size", "4K"]])
+def test_show_of_a_machines_state_takes_no_size_beside_it(option):
+    with pytest.raises(ConfigError, match=r"state many-half is of a machine .* leave it out"):
+        run_cli("state", "show", "many-half", *option)

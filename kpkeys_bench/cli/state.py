@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -213,6 +214,8 @@ def state_show(
     check_targets(csv_file, json_file, plot_file)
     chosen = parse_state(name)
     image = chosen.image
+    if image is not None:
+        _refuse_given(image, "ram", "page_size")
     with Machine(
         Strategy(_SHOWN_WITH),
         page_size=image.page_size if image else page_size,
@@ -242,6 +245,17 @@ def state_show(
 
         path = plots.save_figure(state_figure(shown), plot_file)
         wide_console(stderr=True).print(f"wrote {path}")
+
+
+def _refuse_given(image: MemoryImage, *options: str) -> None:
+    """A state that is of a machine has its size and its page size."""
+    context = click.get_current_context()
+    for option in options:
+        if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: state {image.name} is of a machine with RAM of "
+                f"{format_bytes(image.ram_bytes)} and {image.page_size} pages: leave it out"
+            )
 
 
 def _order_rows(image: MemoryImage | None, simulated: Any) -> list[dict[str, Any]]:  # noqa: ANN401
