@@ -85,12 +85,12 @@ cd /sys/kernel/tracing
 # set the events and the trigger as for kmem, then
 echo 1 > tracing_on
 for cpu in per_cpu/cpu*; do
-        cat $cpu/trace_pipe > /root/rec.${cpu##*/}.txt &
+        cat $cpu/trace_pipe > ~/rec.${cpu##*/}.txt &
 done
 WORKLOAD
 echo 0 > tracing_on
 sleep 2; kill $(jobs -p)
-kpkeys-bench trace import --merge /root/rec.cpu*.txt -o rec.kpt""",
+kpkeys-bench trace import --merge ~/rec.cpu*.txt -o rec.kpt""",
         "--merge: the files are of one time and are merged by it. Without it, several files are the"
         " parts of one recording, in order. A reader that is too slow leaves"
         " 'CPU:1 [LOST 7 EVENTS]' lines, which are counted.",
