@@ -115,6 +115,19 @@ def test_genuine_recording_of_x86_counts_what_grep_counts() -> None:
     assert faults_of(trace) == {}
 
 
+def test_genuine_recording_cut_into_parts_misses_nothing(tmp_path: Path) -> None:
+    lines = genuine("redis.trace.xz")
+    whole = import_text(tmp_path, b"".join(lines))
+    third = len(lines) // 3
+    parts = []
+    for i, cut in enumerate((lines[:third], lines[third : 2 * third], lines[2 * third :])):
+        parts.append(tmp_path / f"part{i}.txt")
+        parts[-1].write_bytes(b"".join(cut))
+    trace = import_files(*parts, strict=True)
+    assert trace.workload_sha256 == whole.workload_sha256
+    assert faults_of(import_files(*parts[:2])) == {"missing_entries": len(lines) - 2 * third}
+
+
 def test_genuine_recording_cut_short_is_found_out(tmp_path: Path) -> None:
     lines = genuine("redis.trace.xz")
     trace = import_text(tmp_path, b"".join(lines[:-5]))

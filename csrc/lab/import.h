@@ -155,6 +155,7 @@ struct kpb_source {
 	bool hint_p4d;
 	bool has_frames;
 	bool ended;
+	bool begun; /* a file of it, at least */
 	bool timed; /* an event had its time in seconds */
 	uint32_t format;
 	uint32_t file;

@@ -1608,8 +1608,10 @@ int kpb_import_begin(struct kpb_import *imp, uint32_t source)
 	src->format = KPB_IMPORT_UNKNOWN;
 	src->carry_len = 0;
 	src->line = 0;
-	src->expected = -1;
-	src->seen = 0;
+	/* a part without a header may have the entries that this one lacks */
+	if (!src->begun)
+		src->expected = -1;
+	src->begun = true;
 	src->file = imp->nr_files++;
 	return 0;
 }
@@ -1644,7 +1646,6 @@ int kpb_import_end(struct kpb_import *imp, uint32_t source)
 		return ret;
 	}
 	kpb_stack_close(imp, src);
-	kpb_check_expected(imp, src);
 	memset(src->waiting, 0, sizeof(src->waiting));
 	for (at = src->head; at != src->tail; at++) {
 		if (kpb_queued(src, at)->state == KPB_RAW_WAITS_STACK)
@@ -1751,6 +1752,8 @@ int kpb_import_finish(struct kpb_import *imp)
 	}
 	if (imp->finished)
 		return 0;
+	for (i = 0; i < imp->options.nr_sources; i++)
+		kpb_check_expected(imp, &imp->sources[i]);
 	ret = kpb_import_only_item(imp);
 	if (!ret)
 		ret = imp->options.nr_sources > 1 ?
